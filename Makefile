@@ -1,0 +1,61 @@
+# Two commands: `make demo` and `make test`. Both make .venv on first use and reuse it afterwards.
+
+PYTHON ?= python3
+WORKERS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# one thread per process: on a busy two-core machine more threads only wait for each other
+export OMP_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint types docs clean
+
+help:  ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Greenhop needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | head -n 1)." \
+	       "Name one that fits: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "==> making $(VENV) with $$($(PYTHON) --version)"; \
+	  $(PYTHON) -m venv --clear $(VENV) || { \
+	    echo "'$(PYTHON) -m venv' failed; Debian and Ubuntu keep it in the package python3-venv." >&2; exit 2; }; }
+	@echo "==> installing the versions of constraints.txt into $(VENV) (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+venv: $(STAMP)  ## make .venv and install everything into it
+
+demo: $(STAMP)  ## train on ten national hubs and score the agent (under 5 minutes)
+	@echo "==> scripts/demo.py"
+	@$(BIN)/python scripts/demo.py
+
+test: lint types  ## lint, types, import rules and all tests (under 5 minutes)
+	@echo "==> pytest on $(WORKERS) processes"
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+
+lint: $(STAMP)  ## ruff (rules and format) and import-linter: seconds
+	@echo "==> ruff check"
+	@$(BIN)/python -m ruff check .
+	@echo "==> ruff format --check"
+	@$(BIN)/python -m ruff format --check --quiet . || { \
+	  echo "Not formatted; this puts it right: $(BIN)/python -m ruff format ." >&2; exit 1; }
+	@echo "==> lint-imports"
+	@$(BIN)/lint-imports --no-logo --cache-dir .cache/import_linter
+
+types: $(STAMP)
+	@echo "==> mypy --strict"
+	@$(BIN)/python -m mypy
+
+docs: $(STAMP)  ## build the pages into site/
+	@echo "==> mkdocs build"
+	@$(BIN)/python -m mkdocs build --strict --quiet --clean
+	@echo "open site/index.html"
+
+clean:  ## remove .venv, caches and built pages; runs/ stays
+	rm -rf $(VENV) site dist build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,72 @@
+"""A wheel is complete: it works away from the checkout, with the configurations and tables it carries inside."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from greenhop.scenarios import scenario_names
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# runs in another process and folder, with only the installed wheel in sight
+VISIT = """
+import json
+import greenhop, greenhop_agents
+from greenhop.scenarios import load_scenario, scenario_names
+from greenhop.tables import load_table
+
+sites = {name: len(load_scenario(name).sites) for name in scenario_names()}
+home = [greenhop.__file__, greenhop_agents.__file__]
+print(json.dumps({"home": home, "sites": sites, "rows": len(load_table("sites"))}))
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)]
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (path,) = out.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("site")
+    flags = ["--no-deps", "--no-index", "--no-compile", "--quiet", "--disable-pip-version-check", "--target"]
+    subprocess.run([sys.executable, "-m", "pip", "install", *flags, str(target), str(wheel)], check=True)
+    return target
+
+
+def test_the_wheel_carries_every_module_configuration_and_table(wheel: Path) -> None:
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    packages = [ROOT / "envs", ROOT / "agents"]
+    sources = {path.relative_to(base).as_posix() for base in packages for path in base.rglob("*") if path.is_file()}
+    sources |= {f"greenhop/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "configs").rglob("*.yaml")}
+    wanted = {name for name in sources if "__pycache__" not in name}
+    assert {"greenhop/py.typed", "greenhop_agents/py.typed", "greenhop/data/sites.yaml"} <= wanted
+    assert wanted - inside == set()
+
+
+def test_the_wheel_carries_no_tests_and_no_third_package(wheel: Path) -> None:
+    tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"greenhop", "greenhop_agents"}
+
+
+def test_scenarios_load_from_the_wheel_in_another_directory(installed: Path, tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(installed)}
+    run = subprocess.run([sys.executable, "-c", VISIT], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    seen = json.loads(run.stdout)
+    assert all(Path(home).is_relative_to(installed) for home in seen["home"])
+    assert sorted(seen["sites"]) == scenario_names()
+    assert all(count >= 2 for count in seen["sites"].values())
+    assert seen["rows"] > 0
