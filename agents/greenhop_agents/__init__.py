@@ -1,0 +1,1 @@
+"""Everything that acts or learns on Greenhop environments."""

@@ -1,0 +1,103 @@
+"""Run folders: what a training run writes, and how its policy comes back without executing anything.
+
+config.yaml         resolved configuration
+run.json            schema version, git commit, package versions, shapes
+tensorboard/        curves
+policy.safetensors  weights of the policy
+evaluation.json     final evaluation, one record per policy and episode
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from greenhop.errors import ConfigError
+from greenhop.simulator import Simulator
+from greenhop_agents.policy import Policy
+
+SCHEMA = 1
+PACKAGES = ("greenhop", "torch", "gymnasium", "numpy", "stable-baselines3", "highspy")
+
+
+def start_run(folder: Path, config: DictConfig, sim: Simulator) -> None:
+    """Create the folder and write what is known before training.
+
+    Raises:
+        ConfigError: the folder exists already.
+    """
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise ConfigError(f"output = {str(folder)!r} exists already; name another folder") from None
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
+    facts = {
+        "schema": SCHEMA,
+        "scenario": sim.scenario.name,
+        "obs_size": sim.obs_size,
+        "action_size": sim.action_size,
+        "agent": OmegaConf.to_container(config.agent, resolve=True),
+        "seed": config.seed,
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+    (folder / "run.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout the package runs from; None outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def save_policy(folder: Path, weights: dict[str, torch.Tensor]) -> None:
+    """Write the policy's weights, whole or not at all."""
+    draft = folder / ".policy.safetensors"
+    save_file({name: x.detach().cpu().contiguous() for name, x in weights.items()}, draft)
+    draft.replace(folder / "policy.safetensors")
+
+
+def load_policy(folder: Path, sim: Simulator) -> Policy:
+    """The trained policy of a run folder, for a simulator with the same shapes.
+
+    Raises:
+        ConfigError: not a run folder, another schema, or shapes that do not fit.
+    """
+    facts = _facts(folder)
+    for key, here in (("obs_size", sim.obs_size), ("action_size", sim.action_size)):
+        if facts[key] != here:
+            raise ConfigError(
+                f"policy = {str(folder)!r} was trained with {key} = {facts[key]} on {facts['scenario']}, "
+                f"but {sim.scenario.name} has {here}"
+            )
+    try:
+        weights = load_file(folder / "policy.safetensors", device=str(sim.params.device))
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"policy = {str(folder)!r}: policy.safetensors cannot be read ({error})") from None
+    from greenhop_agents.sb3 import load_sb3
+
+    return load_sb3(facts["agent"], weights, sim)
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ConfigError(f"policy = {str(folder)!r} is no run folder: run.json is missing or unreadable") from None
+    if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
+        raise ConfigError(f"policy = {str(folder)!r}: run.json has another schema than {SCHEMA}")
+    return facts

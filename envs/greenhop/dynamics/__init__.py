@@ -1,0 +1,1 @@
+"""One idea per file, pure functions of tensors; `step.py` composes them. Siblings never import each other."""

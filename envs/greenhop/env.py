@@ -1,0 +1,72 @@
+"""The single Gymnasium environment: a batch of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from greenhop.config import ScenarioConfig, Split
+from greenhop.errors import ConfigError
+from greenhop.rewards import REPORTED
+from greenhop.simulator import Simulator, build_simulator
+from greenhop.vector_env import TensorVectorEnv, checked_action, spaces
+
+
+class HubEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
+    """One network of hubs.
+
+    * Observation: float32 `[O]`, named by `sim.observer.parts`.
+    * Action: float32 `[A]` in −1…1, named by `sim.decoder.parts`; zero follows prices.
+    * Reward: minus the step's cost in units of `sim.params.cost_scale_cny`.
+    * Termination: never; truncation after `sim.params.steps` steps.
+    * State: `sim.begin`, `sim.act` (pure functions of tensors).
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(
+        self,
+        scenario: ScenarioConfig | str = "hub10",
+        split: Split = "train",
+        *,
+        overrides: Sequence[str] = (),
+        year_ids: Sequence[int] | None = None,
+        device: str = "cpu",
+        render_mode: str | None = None,
+        sim: Simulator | None = None,
+    ) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ConfigError(f"render_mode = {render_mode!r}; allowed: {self.metadata['render_modes']} or None")
+        self.render_mode = render_mode
+        self.sim = sim or build_simulator(scenario, split, overrides=overrides, year_ids=year_ids, device=device)
+        self.tensors = TensorVectorEnv(self.sim, num_envs=1)
+        self.observation_space, self.action_space = spaces(self.sim)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Begin an episode; `options["start"]` picks one of `sim.bank.n_starts`, else it is drawn from the seed."""
+        super().reset(seed=seed)
+        first = int(self.np_random.integers(2**31))
+        start = (options or {}).get("start")
+        if start is not None and not 0 <= int(start) < self.sim.bank.n_starts:
+            raise ConfigError(f"options['start'] = {start} must lie in 0…{self.sim.bank.n_starts - 1}")
+        given = None if start is None else torch.tensor([int(start)], device=self.sim.params.device)
+        with torch.no_grad():
+            obs = self.tensors.reset(first, given)
+        return np.array(obs[0].cpu().numpy(), dtype=np.float32), {}
+
+    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """One step; `info` holds the cost terms and physical quantities of this step by name."""
+        array = checked_action(action, (self.sim.action_size,))
+        with torch.no_grad():
+            obs, reward, truncated, reported = self.tensors.step(
+                torch.from_numpy(array[None]).to(self.sim.params.device)
+            )
+        info = dict(zip(REPORTED, reported[0].tolist(), strict=True))
+        return np.array(obs[0].cpu().numpy(), dtype=np.float32), float(reward[0]), False, bool(truncated[0]), info

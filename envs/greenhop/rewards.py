@@ -1,0 +1,62 @@
+"""What a step is worth, and the numbers reported about it: rewards, constraint costs, named quantities."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from greenhop.params import Params
+from greenhop.state import COST_TERMS, Flows
+
+QUANTITIES = (
+    "facility_mwh",
+    "green_used_mwh",
+    "grid_mwh",
+    "ppa_mwh",
+    "curtailed_mwh",
+    "exported_mwh",
+    "unserved_mwh",
+    "carbon_kg",
+    "served_mwh",
+    "missed_mwh",
+    "migrated_mwh",
+    "data_gb",
+)
+REPORTED = (*(f"{term}_cny" for term in COST_TERMS), *QUANTITIES)
+CONSTRAINT_TERMS = ("missed", "unserved", "green_gap")
+
+
+def reward_of(params: Params, flows: Flows) -> Tensor:
+    """`[B]` reward: minus the step's cost, in units of `cost_scale`."""
+    return -flows.cost_cny.sum(-1) / params.cost_scale_cny
+
+
+def constraint_cost(params: Params, flows: Flows) -> Tensor:
+    """`[B, 3]` costs of broken promises (missed work, unserved load, green share) for constrained RL, same unit as the reward."""
+    columns = [COST_TERMS.index(term) for term in CONSTRAINT_TERMS]
+    return flows.cost_cny[:, columns] / params.cost_scale_cny
+
+
+def _total(per_region: Tensor) -> Tensor:
+    return per_region.sum(-1)
+
+
+def report(params: Params, flows: Flows) -> Tensor:
+    """`[B, len(REPORTED)]` cost terms and physical quantities of a step, summed over regions; sums over an episode mean the same."""
+    solar_heat = flows.discharge_mwh @ params.is_csp
+    green = _total(flows.green_mwh - flows.curtail_mwh - flows.export_mwh + flows.ppa_mwh) + solar_heat
+    quantities = (
+        _total(flows.facility_mwh),
+        green,
+        _total(flows.grid_mwh),
+        _total(flows.ppa_mwh),
+        _total(flows.curtail_mwh),
+        _total(flows.export_mwh),
+        _total(flows.unserved_mwh),
+        _total(flows.carbon_kg),
+        flows.serve_mwh.sum((1, 2, 3)) + flows.serve_online_mwh.sum((1, 2)),
+        flows.missed_mwh.sum((1, 2)) + flows.missed_online_mwh.sum((1, 2)),
+        flows.migrate_mwh.sum((1, 2, 3)) + flows.route_mwh.sum((1, 2)),
+        _total(flows.data_gb),
+    )
+    return torch.cat((flows.cost_cny, torch.stack(quantities, dim=-1)), dim=-1)

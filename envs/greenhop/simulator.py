@@ -1,0 +1,121 @@
+"""`Simulator`: parameters, world, decoder and observer of one scenario, and the pure functions that move an episode on.
+
+Gymnasium shells, learners, CUDA graphs and gradients through time all call these functions; nothing here keeps state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from greenhop.actions import Decoder, action_size, build_decoder
+from greenhop.config import ScenarioConfig, Split
+from greenhop.observations import Observer, build_observer
+from greenhop.params import Params, build_params, check_clock
+from greenhop.scenarios import load_scenario
+from greenhop.state import Flows, Plan, Row, State
+from greenhop.step import initial_state, step
+from greenhop.world.bank import WorldBank, build_bank
+from greenhop.world.layout import Seen
+
+
+class Carry(NamedTuple):
+    """A running batch of episodes: the state, and the packed row of the present step."""
+
+    state: State
+    packed: Tensor  # [B, C]
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """One scenario, ready to run on one device with one dtype."""
+
+    scenario: ScenarioConfig
+    params: Params
+    bank: WorldBank
+    decoder: Decoder
+    observer: Observer
+
+    @property
+    def action_size(self) -> int:
+        """A: length of a flat action in −1…1."""
+        return action_size(self.decoder.parts)
+
+    @property
+    def obs_size(self) -> int:
+        """O: length of a flat observation."""
+        return self.observer.size
+
+    def begin(self, start: Tensor) -> Carry:
+        """Start episodes. `start` `[B]` int64 indexes `bank.starts`."""
+        row = self.bank.starts.index_select(0, start)
+        state = initial_state(self.params, self.bank.warm_mwh.index_select(0, start), row)
+        return Carry(state, self.bank.table.index_select(0, row))
+
+    def unpack(self, carry: Carry) -> tuple[Row, Seen]:
+        """The present row, for the step and for the eye."""
+        return self.bank.layout.unpack(carry.packed)
+
+    def observe(self, carry: Carry) -> Tensor:
+        """`[B, O]` observations."""
+        return self.observer(carry.state, *self.unpack(carry))
+
+    def decode(self, carry: Carry, action: Tensor) -> Plan:
+        """The plan that action `[B, A]` stands for."""
+        return self.decoder(action, carry.state, *self.unpack(carry))
+
+    def advance(self, carry: Carry, plan: Plan) -> tuple[Carry, Flows]:
+        """One step with a full-resolution plan."""
+        row, _ = self.unpack(carry)
+        state, flows = step(self.params, carry.state, plan, row)
+        return Carry(state, self.bank.table.index_select(0, state.world_row + state.t)), flows
+
+    def act(self, carry: Carry, action: Tensor) -> tuple[Carry, Flows]:
+        """One step with an action `[B, A]`."""
+        return self.advance(carry, self.decode(carry, action))
+
+
+def choose(done: Tensor, fresh: Carry, old: Carry) -> Carry:
+    """Per environment: `fresh` where `done` `[B]`, else `old`."""
+    state = State(*(_pick(done, a, b) for a, b in zip(fresh.state, old.state, strict=True)))
+    return Carry(state, _pick(done, fresh.packed, old.packed))
+
+
+def _pick(done: Tensor, fresh: Tensor, old: Tensor) -> Tensor:
+    return torch.where(done.reshape(-1, *[1] * (old.dim() - 1)), fresh, old)
+
+
+def random_start(seed: Tensor, env: Tensor, episode: Tensor, n_starts: int) -> Tensor:
+    """`[B]` int64 start of each environment's episode: a hash of (seed, environment, episode), whatever the batch.
+
+    The 32-bit finaliser of MurmurHash3 (Appleby, public domain), in int64 so that nothing overflows into the sign.
+    """
+    x = (seed * 0x9E3779B1 + env * 0x85EBCA77 + episode * 0xC2B2AE3D) & 0xFFFFFFFF
+    for multiplier, shift in ((0x85EBCA6B, 16), (0xC2B2AE35, 13)):
+        x = ((x ^ (x >> shift)) * multiplier) & 0xFFFFFFFF
+    return (x ^ (x >> 16)) % n_starts
+
+
+def build_simulator(
+    scenario: ScenarioConfig | str,
+    split: Split = "train",
+    *,
+    overrides: Sequence[str] = (),
+    year_ids: Sequence[int] | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> Simulator:
+    """Load a scenario by name (or take a checked one), generate its world and put everything on a device.
+
+    Raises:
+        ConfigError: for anything the scenario schema, the split or the year ids do not allow.
+    """
+    config = scenario if isinstance(scenario, ScenarioConfig) else load_scenario(scenario, overrides)
+    params = build_params(config, dtype, device)
+    check_clock(params)
+    bank = build_bank(config, params, split, year_ids)
+    return Simulator(config, params, bank, build_decoder(params, config.decoder), build_observer(params))

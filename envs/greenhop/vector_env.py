@@ -1,0 +1,217 @@
+"""Batched Gymnasium environments: tensors in and out, and a NumPy facade with all three autoreset modes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+from torch import Tensor
+
+from greenhop.config import ScenarioConfig, Split
+from greenhop.errors import ActionError, ConfigError
+from greenhop.rewards import REPORTED, report, reward_of
+from greenhop.simulator import Simulator, build_simulator, choose, random_start
+
+
+def spaces(sim: Simulator) -> tuple[gym.Space[Any], gym.Space[Any]]:
+    """Observation and action space of one environment."""
+    return (
+        gym.spaces.Box(-np.inf, np.inf, (sim.obs_size,), np.float32),
+        gym.spaces.Box(-1.0, 1.0, (sim.action_size,), np.float32),
+    )
+
+
+def checked_action(action: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A float32 array of the right shape without NaN or infinity; values outside −1…1 are clipped later.
+
+    Raises:
+        ActionError: wrong shape, NaN or infinity.
+    """
+    array = np.asarray(action, dtype=np.float32)
+    if array.shape != shape:
+        raise ActionError(f"action has shape {array.shape}, allowed is {shape}")
+    if not np.isfinite(array).all():
+        raise ActionError(
+            f"action holds {np.count_nonzero(~np.isfinite(array))} NaN or infinite values of {array.size}"
+        )
+    return array
+
+
+class TensorVectorEnv:
+    """`num_envs` environments on one device; the caller keeps everything as tensors.
+
+    Episodes end by truncation only. The step count of every environment is known to the host, so no step synchronises
+    with the device. Episode n of environment i starts at a hash of (seed, i, n): the same whatever `num_envs` is.
+    """
+
+    def __init__(self, sim: Simulator, num_envs: int, seed: int = 0) -> None:
+        if num_envs < 1:
+            raise ConfigError(f"num_envs = {num_envs} must be at least 1")
+        self.sim, self.num_envs = sim, num_envs
+        device = sim.params.device
+        self._env = torch.arange(num_envs, device=device)
+        self._all = np.ones(num_envs, dtype=bool)
+        self.reset(seed)
+
+    def reset(self, seed: int | None = None, starts: Tensor | None = None) -> Tensor:
+        """Begin new episodes everywhere; `[B, O]` observations. `starts` `[B]` picks them, else they follow from the seed."""
+        if seed is not None:
+            self._seed = torch.tensor(seed, device=self._env.device)
+            self._episode = torch.zeros_like(self._env)
+        self.t = np.zeros(self.num_envs, dtype=np.int64)
+        self.carry = self.sim.begin(self._next_starts() if starts is None else starts)
+        return self.sim.observe(self.carry)
+
+    def step(self, action: Tensor) -> tuple[Tensor, Tensor, NDArray[np.bool_], Tensor]:
+        """One step with `[B, A]` actions.
+
+        Returns:
+            `[B, O]` observations after the step (before any restart), `[B]` rewards, `[B]` truncated (on the host),
+            and `[B, len(REPORTED)]` cost terms and quantities.
+        """
+        self.carry, flows = self.sim.act(self.carry, action)
+        self.t += 1
+        params = self.sim.params
+        return self.sim.observe(self.carry), reward_of(params, flows), self.t == params.steps, report(params, flows)
+
+    def restart(self, mask: NDArray[np.bool_], starts: Tensor | None = None) -> Tensor:
+        """Begin new episodes where `mask`; `[B, O]` observations of all environments."""
+        fresh = self.sim.begin(self._next_starts(mask) if starts is None else starts)
+        self.carry = choose(torch.from_numpy(mask).to(self._env.device), fresh, self.carry)
+        self.t[mask] = 0
+        return self.sim.observe(self.carry)
+
+    def _next_starts(self, mask: NDArray[np.bool_] | None = None) -> Tensor:
+        starts = random_start(self._seed, self._env, self._episode, self.sim.bank.n_starts)
+        ended = torch.from_numpy(self._all if mask is None else mask).to(self._env.device)
+        self._episode = self._episode + ended
+        return starts
+
+
+class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]):
+    """The NumPy facade of `TensorVectorEnv`, a `gymnasium.vector.VectorEnv`.
+
+    * Observation: float32 `[num_envs, O]`, named by `sim.observer.parts`.
+    * Action: float32 `[num_envs, A]` in −1…1, named by `sim.decoder.parts`; zero follows prices.
+    * Reward: minus the step's cost in units of `sim.params.cost_scale_cny`.
+    * Termination: never; truncation after `sim.params.steps` steps.
+    * State: `sim.begin`, `sim.act` (pure functions of tensors).
+    """
+
+    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        scenario: ScenarioConfig | str = "hub10",
+        split: Split = "train",
+        *,
+        overrides: Sequence[str] = (),
+        year_ids: Sequence[int] | None = None,
+        device: str = "cpu",
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        max_episode_steps: int | None = None,
+        sim: Simulator | None = None,
+    ) -> None:
+        if max_episode_steps is not None:
+            overrides = [*overrides, f"episode.length_h={_length_h(scenario, overrides, max_episode_steps)}"]
+        self.sim = sim or build_simulator(scenario, split, overrides=overrides, year_ids=year_ids, device=device)
+        self.tensors = TensorVectorEnv(self.sim, num_envs)
+        self.num_envs = num_envs
+        self.single_observation_space, self.single_action_space = spaces(self.sim)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.mode = AutoresetMode(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.mode}
+        self._ended = np.zeros(num_envs, dtype=bool)
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Begin new episodes; `options["starts"]` picks them, `options["reset_mask"]` restarts only some."""
+        options = options or {}
+        super().reset(seed=seed[0] if isinstance(seed, list) else seed)
+        mask = options.get("reset_mask")
+        starts = self._starts(options.get("starts"))
+        if mask is None:
+            first = int(self.np_random.integers(2**31))
+            obs = self.tensors.reset(first, starts)
+            self._ended[:] = False
+        else:
+            mask = np.asarray(mask, dtype=bool)
+            obs = self.tensors.restart(mask, starts)
+            self._ended[mask] = False
+        return _numpy(obs), {}
+
+    def step(
+        self, actions: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """One step of every environment; what happens where an episode ended depends on the autoreset mode."""
+        action = checked_action(actions, (self.num_envs, self.sim.action_size))
+        if self.mode == AutoresetMode.DISABLED and self._ended.any():
+            raise ActionError(f"{self._ended.sum()} environments have ended; reset them with options['reset_mask']")
+        restart_now = self._ended.copy()
+        with torch.no_grad():
+            obs, reward, truncated, reported = self.tensors.step(torch.from_numpy(action).to(self.sim.params.device))
+            if self.mode == AutoresetMode.NEXT_STEP and restart_now.any():
+                obs = self.tensors.restart(restart_now)
+                reward = torch.where(torch.from_numpy(restart_now).to(reward.device), 0.0, reward)
+                truncated = truncated & ~restart_now
+            self._ended = truncated
+            info = _info(_numpy(reported), ~restart_now)
+            if self.mode == AutoresetMode.SAME_STEP and truncated.any():
+                info.update(_final(_numpy(obs), info, truncated))
+                obs = self.tensors.restart(truncated)
+                self._ended = np.zeros_like(truncated)
+        return _numpy(obs), _numpy(reward).astype(np.float64), np.zeros_like(truncated), truncated.copy(), info
+
+    def _starts(self, given: Any) -> Tensor | None:
+        if given is None:
+            return None
+        starts = np.asarray(given, dtype=np.int64)
+        if starts.shape != (self.num_envs,) or starts.min() < 0 or starts.max() >= self.sim.bank.n_starts:
+            raise ConfigError(f"options['starts'] needs {self.num_envs} integers in 0…{self.sim.bank.n_starts - 1}")
+        return torch.from_numpy(starts).to(self.sim.params.device)
+
+
+def _length_h(scenario: ScenarioConfig | str, overrides: Sequence[str], steps: int) -> float:
+    """Hours that `steps` steps last in a scenario given by name."""
+    from greenhop.scenarios import load_scenario
+
+    if isinstance(scenario, ScenarioConfig):
+        raise ConfigError(
+            "max_episode_steps needs a scenario given by name; set episode.length_h in the config instead"
+        )
+    return steps * float(load_scenario(scenario, overrides).dt_h)
+
+
+def _numpy(x: Tensor) -> NDArray[np.float32]:
+    """A float32 array that shares no memory with the tensor."""
+    return np.array(x.detach().cpu().numpy(), dtype=np.float32, copy=True)
+
+
+def _info(reported: NDArray[np.float32], valid: NDArray[np.bool_]) -> dict[str, Any]:
+    """Each reported number as an array over environments, with Gymnasium's mask of where it is set."""
+    info: dict[str, Any] = {}
+    for i, name in enumerate(REPORTED):
+        info[name], info[f"_{name}"] = reported[:, i].copy(), valid.copy()
+    return info
+
+
+def _final(obs: NDArray[np.float32], info: dict[str, Any], truncated: NDArray[np.bool_]) -> dict[str, Any]:
+    """Gymnasium's SAME_STEP fields: the last observation and info of the episodes that ended."""
+    final_obs = np.full(len(truncated), None, dtype=object)
+    for i in np.flatnonzero(truncated):
+        final_obs[i] = obs[i]
+    return {
+        "final_obs": final_obs,
+        "_final_obs": truncated.copy(),
+        "final_info": {key: value.copy() for key, value in info.items()},
+        "_final_info": truncated.copy(),
+    }

@@ -1,0 +1,152 @@
+"""The world bank: packed rows of several years resident on the device, and the warm backlog of every possible start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from greenhop.config import SPLITS, ScenarioConfig, Split
+from greenhop.dynamics.deadlines import close_slots
+from greenhop.errors import ConfigError
+from greenhop.params import Params
+from greenhop.world.forecast import Forecast
+from greenhop.world.layout import LEADS_H, RowLayout, row_layout
+from greenhop.world.year import WorldYear, generate_year
+
+
+@dataclass(frozen=True)
+class WorldBank:
+    """Rows `[years · rows_per_year, C]` and the starts an episode may have in them."""
+
+    layout: RowLayout
+    table: Tensor  # [N, C] float32 values, in the dtype of the simulation
+    starts: Tensor  # [E] int64 rows where an episode may start, in order
+    warm_mwh: Tensor  # [E, R, K, S] backlog at each start, its arrivals included
+    split: Split
+    year_ids: tuple[int, ...]
+
+    @property
+    def n_starts(self) -> int:
+        """E: how many different episodes the bank holds."""
+        return self.starts.shape[0]
+
+    def nbytes(self) -> int:
+        """Memory the bank occupies on its device."""
+        return sum(x.element_size() * x.numel() for x in (self.table, self.starts, self.warm_mwh))
+
+    def to(self, device: torch.device | str) -> WorldBank:
+        """A copy on another device."""
+        return replace(
+            self, table=self.table.to(device), starts=self.starts.to(device), warm_mwh=self.warm_mwh.to(device)
+        )
+
+    def spread(self, episodes: int) -> NDArray[np.int64]:
+        """Indices of `episodes` starts spread evenly over years and seasons: the episodes that evaluations use."""
+        if not 1 <= episodes <= self.n_starts:
+            raise ConfigError(f"episodes = {episodes} must lie in 1…{self.n_starts} for split {self.split!r}")
+        return ((np.arange(episodes) + 0.5) * self.n_starts / episodes).astype(np.int64)
+
+
+def build_bank(
+    scenario: ScenarioConfig,
+    params: Params,
+    split: Split = "train",
+    year_ids: Sequence[int] | None = None,
+) -> WorldBank:
+    """Generate, pack and stack the years of a split (default: all of them) with the dtype and device of `params`."""
+    ids = _year_ids(scenario, split, year_ids)
+    layout = row_layout(params)
+    tables, starts, warm = [], [], []
+    for i, year_id in enumerate(ids):
+        year = generate_year(scenario, split, year_id)
+        tables.append(pack_year(scenario, params, layout, year))
+        first = start_rows(scenario, params)
+        starts.append(first + i * params.rows_per_year)
+        warm.append(warm_backlog(params, year.arrivals_mwh, first))
+    stacked = torch.from_numpy(np.concatenate(tables)), torch.cat(warm).to(torch.float32)
+    table, backlog = (x.to(device=params.device, dtype=params.dtype) for x in stacked)
+    return WorldBank(
+        layout=layout,
+        table=table,
+        starts=torch.as_tensor(np.concatenate(starts), device=params.device),
+        warm_mwh=backlog,
+        split=split,
+        year_ids=ids,
+    )
+
+
+def _year_ids(scenario: ScenarioConfig, split: Split, given: Sequence[int] | None) -> tuple[int, ...]:
+    if split not in SPLITS:
+        raise ConfigError(f"split = {split!r} is unknown; allowed: {', '.join(SPLITS)}")
+    count = getattr(scenario.years, split)
+    ids = tuple(range(count)) if given is None else tuple(given)
+    if not ids or min(ids) < 0 or max(ids) >= count:
+        raise ConfigError(f"years = {list(ids)} must lie in 0…{count - 1} for split {split!r} of {scenario.name}")
+    return ids
+
+
+def start_rows(scenario: ScenarioConfig, params: Params) -> NDArray[np.int64]:
+    """Rows of a year where an episode may start: enough past to warm the backlog, enough future to end in the year."""
+    every = round(scenario.episode.start_every_h / params.dt_h)
+    first = -(-longest_window(params) // every) * every
+    last = params.rows_per_year - params.steps - 2  # the row after the end is read once more in next-step autoreset
+    rows = np.arange(first, last + 1, every, dtype=np.int64)
+    if not len(rows):
+        raise ConfigError(f"episode.length_h = {scenario.episode.length_h:g} does not fit into a year")
+    return rows
+
+
+def longest_window(params: Params) -> int:
+    """Steps after which no work that waits now can still be waiting."""
+    return int((params.slack * params.slots_used).max()) + 1
+
+
+def pack_year(scenario: ScenarioConfig, params: Params, layout: RowLayout, year: WorldYear) -> NDArray[np.float32]:
+    """The packed rows `[rows_per_year, C]` of one year, forecasts at the observed leads included."""
+    n = params.rows_per_year
+    leads = tuple(round(h / params.dt_h) for h in LEADS_H)
+    seen = Forecast(scenario, year).table(leads)
+    fields = {
+        "green_mwh": year.pv_mwh + year.wind_mwh + year.hydro_mwh,
+        "next_arrivals_mwh": year.arrivals_mwh[1:],
+        "calendar": calendar(params),
+        "forecast_green_mwh": seen["green_mwh"],
+        "forecast_price_cny_per_mwh": seen["grid_price_cny_per_mwh"],
+        "forecast_arrivals_mwh": seen["arrivals_mwh"],
+    }
+    columns = [
+        np.asarray(fields[name] if name in fields else getattr(year, name))[:n].reshape(n, -1)
+        for name, _ in layout.shapes
+    ]
+    return np.concatenate(columns, axis=1).astype(np.float32)
+
+
+def calendar(params: Params) -> NDArray[np.float64]:
+    """`[rows_per_year, 6]` sine and cosine of hour of day, day of week and day of year; a year starts on a Monday."""
+    hour = np.arange(params.rows_per_year) * params.dt_h
+    turns = (hour % 24 / 24, hour / 24 % 7 / 7, hour / params.rows_per_year / params.dt_h)
+    return np.stack([f(2 * np.pi * x) for x in turns for f in (np.sin, np.cos)], axis=1)
+
+
+def warm_backlog(params: Params, arrivals_mwh: NDArray[np.float64], first: NDArray[np.int64]) -> Tensor:
+    """`[E, R, K, S]`: what an operator who runs `1/(slack+1)` of every cohort each step has waiting at rows `first`.
+
+    Work older than the longest window is gone by its deadline, so that many steps of the past decide the backlog.
+    """
+    past = longest_window(params)
+    slack, joins, closes = (x.double().cpu() for x in (params.slack, params.joins, params.closes))
+    arrivals = torch.as_tensor(np.asarray(arrivals_mwh, dtype=np.float64))
+    rows = torch.as_tensor(first) - past
+    backlog = torch.zeros(len(first), arrivals.shape[1], *slack.shape[1:], dtype=torch.float64)
+    for i in range(past + 1):
+        phase = (rows + i) % params.period
+        backlog = backlog + arrivals[rows + i].unsqueeze(-1) * joins[phase].unsqueeze(1)
+        if i < past:
+            left = backlog * (1.0 - 1.0 / (slack[phase] + 1.0)).unsqueeze(1)
+            backlog, _ = close_slots(left, closes[phase])
+    return backlog

@@ -1,0 +1,34 @@
+"""Train an agent, evaluate it on held-out episodes beside the references, and keep everything in a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from greenhop_agents.cli import check_json_path, run, write_json
+from greenhop_agents.progress import progress_bar
+from greenhop_agents.scoreboard import as_table, summarise
+from greenhop_agents.training import compare, train
+
+
+def main(config: DictConfig) -> None:
+    """Train, evaluate, print; files are written as they become final."""
+    check_json_path(config.json)
+    console = Console()
+    with progress_bar(f"training {config.agent.name} on {config.scenario.name}", "step") as update:
+        policy = train(config, update)
+    with progress_bar("certified bounds", "episode") as update:
+        episodes, bounds = compare(config, ["stay", "price_follow", policy], 2, update)
+    records = [e.as_row() for group in episodes.values() for e in group]
+    write_json(str(Path(config.output) / "evaluation.json"), records)
+    write_json(config.json, records)
+    lines = summarise(episodes, None if bounds is None else [b.bound_cny for b in bounds])
+    title = f"{config.scenario.name}, {config.evaluation.split}: means of {config.evaluation.episodes} episodes"
+    console.print(as_table(lines, title))
+    console.print(f"run folder: {config.output}\ncurves: tensorboard --logdir {config.output}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run("train", main)
