@@ -1,0 +1,31 @@
+"""Carbon intensity of grid power: the site table's yearly average with mild renewable weather, or the marginal unit."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from greenhop.tables import load_table
+from greenhop.world.places import Place
+from greenhop.world.weather import Weather
+
+Array = NDArray[np.float64]
+
+
+def carbon_kg_per_mwh(places: list[Place], weather: Weather, marginal: bool) -> Array:
+    """`[N, R]`; `places` are those of the sites, in site order."""
+    if marginal:
+        return np.full_like(weather.wind, load_table("carbon")["marginal_kg_per_mwh"])
+    return np.stack(
+        [_average(p, *(x[:, r] for x in (weather.wind, weather.solar, weather.hydro))) for r, p in enumerate(places)],
+        axis=1,
+    )
+
+
+def _average(place: Place, wind: Array, solar: Array, hydro: Array) -> Array:
+    """`[N]`: less carbon in hours with more wind, sun and water than the year's mean."""
+    t, row = load_table("carbon")["modulation"], place.row
+    weights = (t["wind"], t["solar"], t["hydro"] * row["hydro_share"])
+    more = sum(w * (x / max(x.mean(), 1e-9) - 1.0) for w, x in zip(weights, (wind, solar, hydro), strict=True))
+    out: Array = row["carbon_kg_per_mwh"] * np.maximum(t["floor_share"], 1.0 - more)
+    return out

@@ -1,0 +1,140 @@
+"""`WorldYear`: everything exogenous in one year of a scenario, and `generate_year`, which makes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from greenhop.config import SPLITS, ScenarioConfig, SiteConfig
+from greenhop.errors import ConfigError
+from greenhop.world.calendar import Calendar, calendar
+from greenhop.world.carbon import carbon_kg_per_mwh
+from greenhop.world.cooling import pue_full
+from greenhop.world.demand import make_arrivals
+from greenhop.world.events import make_events
+from greenhop.world.places import Place, places_of
+from greenhop.world.streams import StreamKey
+from greenhop.world.tariffs import Prices, make_prices
+from greenhop.world.weather import Weather, make_weather
+
+Array = NDArray[np.float64]
+DEFAULT_WORLD = "greenhop"
+
+
+@dataclass(frozen=True)
+class WorldYear:
+    """Arrays over N rows (a year and 48 h), R sites, Z and K classes, L directed links, U storage units."""
+
+    split: str
+    year_id: int
+    cal: Calendar
+    places: tuple[Place, ...]  # of the sites, in site order
+    weather: Weather
+    prices: Prices
+    pv_mwh: Array  # [N, R]
+    wind_mwh: Array  # [N, R]
+    hydro_mwh: Array  # [N, R]
+    ppa_mwh: Array  # [N, R]
+    temperature_c: Array  # [N, R]
+    pue_full: Array  # [N, R]
+    grid_price_cny_per_mwh: Array  # [N, R]
+    export_price_cny_per_mwh: Array  # [N, R]
+    carbon_kg_per_mwh: Array  # [N, R]
+    site_availability: Array  # [N, R]
+    grid_availability: Array  # [N, R]
+    online_mwh: Array  # [N, R, Z]
+    arrivals_mwh: Array  # [N, R, K]
+    link_availability: Array  # [N, L]
+    inflow_mwh: Array  # [N, U]
+
+    @property
+    def green_mwh(self) -> Array:
+        """`[N, R]` own wind, sun and water."""
+        return self.wind_mwh + self.pv_mwh + self.hydro_mwh
+
+
+def generate_year(scenario: ScenarioConfig, split: str, year_id: int) -> WorldYear:
+    """Generate year `year_id` of `split` in float64.
+
+    The bits depend on (scenario.seed, scenario.world, split, year_id) and on the tables, never on how many years or in
+    which order they are made. Streams of different splits are disjoint because the split is part of every stream's key.
+    Weather, spot noise and monthly price factors of a table site are the same in every scenario with the same seed and
+    world, whatever its sites, plants and storage are; work depends on which sites share it.
+    """
+    if split not in SPLITS:
+        raise ConfigError(f"split = {split!r} is unknown; allowed: {', '.join(SPLITS)}")
+    if year_id < 0:
+        raise ConfigError(f"year_id = {year_id} must not be negative")
+    key = StreamKey(scenario.seed, scenario.world or DEFAULT_WORLD, split, year_id)
+    cal = calendar(scenario.dt_h)
+    places, sites = places_of(scenario)
+    at_sites = tuple(places[i] for i in sites)
+    events = make_events(scenario, key, cal)
+    weather = _with_calm(make_weather(key, places, sites, cal), events.weather)
+    prices = make_prices(scenario, key, places, sites, weather, cal)
+    configs = list(scenario.sites.values())
+    demand = events.demand[:, :, None]
+    return WorldYear(
+        split=split,
+        year_id=year_id,
+        cal=cal,
+        places=at_sites,
+        weather=weather,
+        prices=prices,
+        pv_mwh=energy_mwh(weather.solar, [s.pv_mw for s in configs], cal.dt_h),
+        wind_mwh=energy_mwh(weather.wind, [s.wind_mw for s in configs], cal.dt_h),
+        hydro_mwh=energy_mwh(weather.hydro, [s.hydro_mw for s in configs], cal.dt_h),
+        ppa_mwh=ppa_mwh(weather.wind, weather.base_solar, configs, cal.dt_h),
+        temperature_c=weather.temperature_c,
+        pue_full=site_pue(at_sites, configs, weather.temperature_c),
+        grid_price_cny_per_mwh=prices.grid,
+        export_price_cny_per_mwh=prices.export,
+        carbon_kg_per_mwh=carbon_kg_per_mwh(list(at_sites), weather, scenario.market.marginal_carbon),
+        site_availability=events.site,
+        grid_availability=events.grid,
+        online_mwh=make_arrivals(scenario, key, list(scenario.online), cal) * demand,
+        arrivals_mwh=make_arrivals(scenario, key, list(scenario.deferrable), cal) * demand,
+        link_availability=events.link,
+        inflow_mwh=inflow_mwh(weather.beam, scenario),
+    )
+
+
+def energy_mwh(share: Array, capacity_mw: list[float], dt_h: float) -> Array:
+    """`[..., R]` energy of a row from shares of capacity `[..., R]`."""
+    out: Array = share * (np.array(capacity_mw) * dt_h)
+    return out
+
+
+def ppa_mwh(wind: Array, base_solar: Array, sites: list[SiteConfig], dt_h: float) -> Array:
+    """`[..., R]` contracted energy: wind like the site's, sun like that of the province's supply base."""
+    wind_mwh = energy_mwh(wind, [s.ppa_wind_mw for s in sites], dt_h)
+    return wind_mwh + energy_mwh(base_solar, [s.ppa_pv_mw for s in sites], dt_h)
+
+
+def inflow_mwh(beam: Array, scenario: ScenarioConfig) -> Array:
+    """`[..., U]` heat into the storage units from the beam at their sites `[..., R]`; none without a mirror field."""
+    names = list(scenario.sites)
+    region = [names.index(u.site) for u in scenario.storage.values()]
+    field = [u.csp_field_mw for u in scenario.storage.values()]
+    return energy_mwh(beam[..., region], field, scenario.dt_h)
+
+
+def site_pue(places: tuple[Place, ...], sites: list[SiteConfig], temperature_c: Array) -> Array:
+    """`[..., R]` PUE at full load from the temperature `[..., R]`."""
+    return np.stack(
+        [pue_full(p, s.cooling, temperature_c[..., r]) for r, (p, s) in enumerate(zip(places, sites, strict=True))],
+        axis=-1,
+    )
+
+
+def _with_calm(weather: Weather, left: Array) -> Weather:
+    """Weather with wind, sun and beam lowered to the share `left` `[N, R]`."""
+    return replace(
+        weather,
+        wind=weather.wind * left,
+        solar=weather.solar * left,
+        base_solar=weather.base_solar * left,
+        beam=weather.beam * left,
+    )
