@@ -1,0 +1,1 @@
+"""Slow and plain second implementations that settle arguments about the fast ones."""
