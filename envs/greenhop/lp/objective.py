@@ -1,0 +1,141 @@
+"""The variables of a window: which exist, what they cost and how large they can be."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from greenhop.lp.columns import Array, Mask
+from greenhop.lp.window import Window
+
+
+class Column(NamedTuple):
+    """Cost and bounds of a family of variables, broadcast to its shape.
+
+    `implied` marks an upper bound that follows from the rows: the solver need not see it, the certificate uses it.
+    """
+
+    cost: Array | float
+    lower: Array | float
+    upper: Array | float
+    implied: bool = False
+
+
+def masks(w: Window) -> dict[str, Mask]:
+    """Which entries each family of variables has: a matter of parameters and clock, never of the world's rows."""
+    shape, regions, units = (w.steps, w.params.n_regions), w.params.n_regions, len(w.params.units)
+    every = np.ones(shape, dtype=bool)
+    slots = np.broadcast_to(w.used[:, None], (*shape, *w.used.shape[1:]))
+    online = np.ones((*shape, len(w.params.online)), dtype=bool)
+    movable = w.used & (w.p.movable[w.phase] > 0)
+    return {
+        "route": np.broadcast_to(w.p.route_allowed > 0, (w.steps, *w.p.route_allowed.shape)),
+        "serve_home": online,
+        "missed_online": online,
+        "migrate": (w.p.migrate_allowed > 0)[None, :, :, None] & movable[:, None],
+        "serve": slots,
+        "keep": slots,
+        "load": np.ones((*shape, len(w.params.pools)), dtype=bool),
+        "charge": np.broadcast_to(w.p.charge_limit_mwh > 0, (w.steps, units)),
+        "discharge": np.ones((w.steps, units), dtype=bool),
+        "soc": np.ones((w.steps, units), dtype=bool),
+        "import": every,
+        "ppa": every,
+        "green": every,
+        "export": every & (w.p.export_fraction * w.p.export_limit_mwh > 0),
+        "diesel": every & (w.p.diesel_limit_mwh > 0),
+        "unserved": every,
+        "peak_rise": w.p.demand_fee_cny_per_mw > 0,
+        "certificates": np.full(regions, w.params.certificate_price_cny_per_mwh > 0),
+    }
+
+
+def columns(w: Window) -> dict[str, Column]:
+    """Cost (CNY per MWh, MW) and bounds of every family."""
+    return {**_computing(w), **_storing(w), **_power(w), **_accounts(w)}
+
+
+def offset_cny(w: Window) -> float:
+    """Constant part of the cost: − certificate_price·relu(gap_start) + Σ_u soc_start·soc_price."""
+    gap = np.maximum(w.green_gap_mwh, 0.0).sum() * w.params.certificate_price_cny_per_mwh
+    return float((w.p.soc_start_mwh * w.terminal.soc_cny_per_mwh).sum() - gap)
+
+
+def _computing(w: Window) -> dict[str, Column]:
+    home = w.row.online_mwh
+    of_class = w.p.deferrable_pool.argmax(axis=1)
+    alive = w.alive_mwh[:, None, :, None]
+    per_gb = w.p.link_price_cny_per_gb[:, None]
+    carried = np.where(w.p.migrate_gb_per_mwh > 0, w.p.migrate_gb_per_mwh, np.inf)
+    crowd = w.link_gb[:, :, None] / np.where(w.p.migrate_gb_per_mwh > 0, carried, 1.0)
+    most = np.where(w.p.migrate_gb_per_mwh > 0, crowd, np.inf)[..., None]
+    return {
+        "route": Column(per_gb * w.p.route_gb_per_mwh, 0.0, home[:, w.p.link_source], implied=True),
+        "serve_home": Column(0.0, 0.0, home, implied=True),
+        "missed_online": Column(w.p.missed_online_cny_per_mwh, 0.0, home, implied=True),
+        "migrate": Column(_migrate_cost(w), 0.0, np.minimum(alive, most), implied=True),
+        "serve": Column(0.0, 0.0, np.minimum(w.room_mwh[:, :, of_class][..., None], alive), implied=True),
+        "keep": Column(_keep_cost(w), 0.0, alive, implied=True),
+        "load": Column(0.0, 0.0, w.room_mwh),
+    }
+
+
+def _keep_cost(w: Window) -> Array:
+    """[T, R, K, S] penalty where a slot closes; at the last snapshot the terminal price of the slot it shifts to."""
+    cost = np.zeros((w.steps, w.params.n_regions, *w.used.shape[1:]))
+    missed = np.broadcast_to((w.next_slot < 0)[:, None], cost.shape)
+    cost[-1] = _last_price(w)
+    return np.where(missed, w.p.missed_cny_per_mwh[:, None], cost)
+
+
+def _last_price(w: Window) -> Array:
+    """[R, K, S] terminal price of what is kept in slot s of the last snapshot."""
+    slot = np.broadcast_to(np.maximum(w.next_slot[-1], 0), w.terminal.work_cny_per_mwh.shape)
+    return np.take_along_axis(w.terminal.work_cny_per_mwh, slot, axis=-1)
+
+
+def _migrate_cost(w: Window) -> Array:
+    """[T, L, K, 1|S] price of the data; at the last snapshot also the terminal price of what arrives."""
+    network = (w.p.link_price_cny_per_gb[:, None] * w.p.migrate_gb_per_mwh)[:, :, None]
+    cost = np.broadcast_to(network, (w.steps, *network.shape[:2], w.params.n_slots)).copy()
+    cost[-1] += (1.0 + w.p.restart_overhead[:, None]) * _last_price(w)[w.p.link_target]
+    return cost
+
+
+def _storing(w: Window) -> dict[str, Column]:
+    value = np.zeros((w.steps, len(w.params.units)))
+    value[-1] = -w.terminal.soc_cny_per_mwh
+    return {
+        "charge": Column(0.0, 0.0, w.p.charge_limit_mwh),
+        "discharge": Column(w.p.wear_cny_per_mwh, 0.0, w.p.discharge_limit_mwh),
+        "soc": Column(value, w.p.soc_min_mwh, w.p.soc_max_mwh),
+    }
+
+
+def _power(w: Window) -> dict[str, Column]:
+    """`unserved` can only be what demand and charging have above the connection: the step imports before it sheds."""
+    par = w.params
+    charging = w.p.charge_limit_mwh @ w.p.unit_of_region
+    shed = np.maximum(w.facility_max_mwh + charging - w.limit_mwh, 0.0)
+    diesel = par.diesel_cost_cny_per_mwh + par.carbon_price_cny_per_kg * par.diesel_carbon_kg_per_mwh
+    ppa = np.minimum(w.row.ppa_mwh, w.limit_mwh)
+    own = w.p.green_cost_cny_per_mwh
+    return {
+        "import": Column(w.grid_cost, 0.0, w.limit_mwh),
+        "ppa": Column(w.p.ppa_price_cny_per_mwh - w.grid_cost, 0.0, ppa),
+        "green": Column(own, 0.0, w.row.green_mwh),
+        "export": Column(own - w.row.export_price_cny_per_mwh, 0.0, w.export_max_mwh),
+        "diesel": Column(diesel, 0.0, w.p.diesel_limit_mwh),
+        "unserved": Column(par.lost_load_cny_per_mwh, 0.0, shed),
+    }
+
+
+def _accounts(w: Window) -> dict[str, Column]:
+    rise = np.maximum(w.limit_mwh.max(axis=0) / w.params.dt_h - w.peak_mw, 0.0)
+    gap = np.maximum(w.green_gap_mwh + w.params.green_target * w.facility_max_mwh.sum(axis=0), 0.0)
+    price = w.params.certificate_price_cny_per_mwh
+    return {
+        "peak_rise": Column(w.p.demand_fee_cny_per_mw, 0.0, rise, implied=True),
+        "certificates": Column(price, 0.0, gap, implied=True),
+    }

@@ -1,0 +1,100 @@
+"""Numbers change in place, every solver finds the same optimum, and trouble is an error instead of a number."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from greenhop.errors import ConfigError, SolverError
+from greenhop.lp import Options, Solver, Terminal, bound, build, make_window, solve
+from greenhop.params import Params
+from greenhop.state import Row
+from tests.lp.windows import Case, random_case, scenario_case, tiny_case, tiny_params
+
+
+@pytest.mark.parametrize("solver", ["ipx", "simplex"])
+def test_changing_numbers_in_place_equals_a_fresh_solve(solver: str) -> None:
+    first, second = scenario_case("tri3", 0), scenario_case("tri3", 1)
+    second = second._replace(state=second.state._replace(world_row=first.state.world_row))
+    second = Case(second.params, second.state._replace(backlog_mwh=first.state.backlog_mwh), second.rows)
+    programmes = [build(make_window(*case)) for case in (first, second, first)]
+    assert programmes[0].same_shape(programmes[1])
+    assert not np.array_equal(programmes[0].value, programmes[1].value)  # PUE moves coefficients, too
+    kept = Solver(Options(solver=solver))  # type: ignore[arg-type]
+    for lp in programmes:
+        kept.set(lp)
+        assert lp.objective_cny(kept.run().x) == pytest.approx(lp.objective_cny(solve(lp).x), rel=1e-7)
+
+
+def test_a_window_of_another_shape_is_loaded_anew() -> None:
+    kept = Solver(Options(solver="simplex"))
+    for steps in (4, 6, 4):
+        lp = build(make_window(*scenario_case("pair2", 0, steps=steps)))
+        kept.set(lp)
+        assert lp.objective_cny(kept.run().x) == pytest.approx(lp.objective_cny(solve(lp).x), rel=1e-7)
+
+
+def test_numbers_of_windows_at_one_phase_never_change_the_shape() -> None:
+    calm = random_case(3)
+    names = ("green_mwh", "ppa_mwh", "site_availability", "online_mwh")
+    dark = calm.rows._replace(**{name: torch.zeros_like(getattr(calm.rows, name)) for name in names})
+    assert build(make_window(*calm)).same_shape(build(make_window(calm.params, calm.state, dark)))
+
+
+@pytest.mark.parametrize("options", [Options(presolve=False), Options(crossover=True), Options(solver="simplex")])
+def test_options_do_not_change_the_optimum(options: Options) -> None:
+    case = scenario_case("pair2", 4)
+    assert bound(*case, options).value == pytest.approx(bound(*case).value, rel=1e-7)
+
+
+def test_the_time_limit_is_an_error() -> None:
+    case = scenario_case("hub10", 0, steps=24)
+    with pytest.raises(SolverError, match=r"ipx ended with .*ime limit.*raise time_limit_s = 0\.01"):
+        bound(*case, Options(time_limit_s=0.01))
+
+
+@pytest.mark.parametrize("solver", ["ipx", "simplex"])
+def test_an_infeasible_window_is_an_error(solver: str) -> None:
+    case = scenario_case("pair2", 0)
+    overfull = case.state._replace(soc_mwh=case.params.soc_max_mwh[None] * 9.0)
+    with pytest.raises(SolverError, match="nfeasible"):
+        bound(case.params, overfull, case.rows, Options(solver=solver))  # type: ignore[arg-type]
+
+
+def test_a_loose_solution_is_refused() -> None:
+    case = scenario_case("tri3", 0)
+    with pytest.raises(SolverError, match="certified gap"):
+        bound(*case, Options(tolerance=1e-1, max_gap=1e-9))
+
+
+def test_nan_in_the_rows_is_an_error() -> None:
+    case = scenario_case("pair2", 0)
+    rows = case.rows._replace(grid_price_cny_per_mwh=case.rows.grid_price_cny_per_mwh * float("nan"))
+    with pytest.raises(SolverError, match="family 'import' is NaN"):
+        bound(case.params, case.state, rows)
+
+
+def terminal_of(params: Params) -> Terminal:
+    return Terminal(np.zeros((params.n_regions, len(params.deferrable), params.n_slots)), np.zeros(len(params.units)))
+
+
+def test_terminal_prices_are_needed_before_the_end_and_forbidden_at_it() -> None:
+    params, state, rows = scenario_case("pair2", 0)
+    with pytest.raises(ConfigError, match="terminal prices must be given"):
+        bound(replace(params, steps=24), state, rows)
+    with pytest.raises(ConfigError, match="belong to the episode"):
+        bound(params, state, rows, terminal=terminal_of(params))
+
+
+def test_a_window_starts_from_one_state_with_work_in_slots_in_use() -> None:
+    params, state, rows = tiny_case(tiny_params(), [[1.0], [1.0]], [[0.0]])
+    batch = type(state)(*(torch.cat([x, x]) for x in state))
+    with pytest.raises(ConfigError, match="batch of 2"):
+        bound(params, batch, Row(*rows))
+    params, state, rows = scenario_case("pair2", 0)
+    outside = torch.ones_like(state.backlog_mwh)
+    with pytest.raises(ConfigError, match="slot that its class does not use"):
+        bound(params, state._replace(backlog_mwh=outside), rows)

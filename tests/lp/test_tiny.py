@@ -1,0 +1,126 @@
+"""Cases small enough to solve by hand, with the answers typed in, and the same programme written twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from greenhop.lp import Bound, Options, bound
+from greenhop.params import Params
+from tests.lp.naive import naive_bound
+from tests.lp.windows import Case, random_case, scenario_case, tiny_case, tiny_params
+
+
+def exact(case: Case) -> Bound:
+    result = bound(*case, Options(solver="simplex"))
+    assert result.replay_cost == pytest.approx(result.value, abs=1e-6)
+    assert result.lower_bound == pytest.approx(result.value, abs=1e-3)
+    return result
+
+
+def test_work_waits_for_the_cheap_hour() -> None:
+    case = tiny_case(tiny_params(), price=[[100.0], [50.0]], backlog=[[0.0, 8.0]])
+    result = exact(case)
+    assert result.value == pytest.approx(8 * 50)
+    assert result.plan.serve_mwh[:, 0, 0].flatten().nonzero().flatten().tolist() == [3]  # second hour, slot 0
+
+
+def test_a_full_pool_spills_into_the_dear_hour_and_has_a_rent() -> None:
+    case = tiny_case(tiny_params(), price=[[100.0], [50.0]], backlog=[[0.0, 14.0]])
+    result = exact(case)
+    assert result.value == pytest.approx(10 * 50 + 4 * 100)
+    assert result.duals["capacity"][1, 0, 0] == pytest.approx(50.0)
+    assert result.duals["power"][:, 0] == pytest.approx([100.0, 50.0])
+    assert result.duals["work"][0, 0, 0, 1] == pytest.approx(100.0)
+
+
+def test_work_due_now_is_missed_where_the_pool_is_full() -> None:
+    case = tiny_case(tiny_params(), price=[[100.0], [50.0]], backlog=[[12.0]])
+    assert exact(case).value == pytest.approx(10 * 100 + 2 * 5000)
+
+
+def test_work_moves_to_the_cheap_site_and_pays_network_and_restart() -> None:
+    price = [[100.0, 100.0], [200.0, 20.0]]
+    case = tiny_case(tiny_params(regions=2), price, backlog=[[0.0, 4.0], [0.0, 0.0]])
+    # 10 GB per MWh at 1 CNY, then 1.1 MWh at 20 CNY; 450 GB would carry 45 MWh
+    assert exact(case).value == pytest.approx(4 * (10 + 1.1 * 20))
+
+
+def test_a_full_link_leaves_work_at_home_and_has_a_rent() -> None:
+    params = replace(tiny_params(regions=2), link_gb=torch.tensor([30.0, 30.0], dtype=torch.float64))
+    price = [[100.0, 100.0], [200.0, 20.0]]
+    result = exact(tiny_case(params, price, backlog=[[0.0, 4.0], [0.0, 0.0]]))
+    assert result.value == pytest.approx(3 * (10 + 1.1 * 20) + 1 * 100)
+    assert result.duals["links"][0, 0] == pytest.approx(-(100 - 10 - 22) / 10)
+
+
+def test_online_work_is_routed_when_that_pays_for_the_data() -> None:
+    price = [[100.0, 30.0]]
+    params = tiny_params(regions=2, steps=1, route_allowed=torch.ones(2, 1, dtype=torch.float64))
+    case = tiny_case(params, price, backlog=[[0.0], [0.0]], online_mwh=[[[3.0], [0.0]]])
+    assert exact(case).value == pytest.approx(3 * (20 + 30))
+
+
+def test_green_is_used_first_and_the_rest_is_exported_up_to_the_fraction() -> None:
+    params = replace(tiny_params(), export_fraction=torch.tensor([0.5], dtype=torch.float64))
+    case = tiny_case(
+        params, [[100.0], [100.0]], [[4.0]], green_mwh=[[10.0], [0.0]], export_price_cny_per_mwh=[[30.0], [30.0]]
+    )
+    assert exact(case).value == pytest.approx(-5 * 30)
+
+
+def test_the_demand_fee_spreads_work_over_hours() -> None:
+    fee, floor = torch.tensor([[40.0], [2.0]], dtype=torch.float64)
+    params = tiny_params(demand_fee_cny_per_mw=fee, peak_start_mw=floor)
+    case = tiny_case(params, [[100.0], [90.0]], [[0.0, 10.0]])
+    # a MWh moved to the cheap hour earns 10 and raises the peak by 1 MW for 40: both hours take 5, 3 MW above the floor
+    assert exact(case).value == pytest.approx(5 * 100 + 5 * 90 + 3 * 40)
+
+
+def battery_params(**changes: float) -> Params:
+    """One site with a battery of 4 MWh and 5 MW that loses a fifth when charged and is worth nothing at the end."""
+    numbers = {
+        "efficiency_charge": 0.8, "efficiency_discharge": 1.0, "standing_loss": 0.0, "soc_min_mwh": 0.0,
+        "soc_max_mwh": 4.0, "soc_start_mwh": 0.0, "soc_terminal_cny_per_mwh": 0.0, **changes,
+    }  # fmt: skip
+    given: dict[str, Any] = {name: torch.tensor([x], dtype=torch.float64) for name, x in numbers.items()}
+    return tiny_params(battery=True, **given)
+
+
+def test_a_battery_earns_the_spread_after_losses() -> None:
+    case = tiny_case(battery_params(), [[20.0], [100.0]], [[0.0]], online_mwh=[[[0.0]], [[6.0]]])
+    assert exact(case).value == pytest.approx(5 * 20 + 2 * 100)  # 4 of the 6 MWh come from 5 MWh bought before
+
+
+def test_a_battery_loses_its_standing_loss_and_is_paid_for_what_is_left() -> None:
+    params = battery_params(standing_loss=0.1, soc_start_mwh=4.0, soc_terminal_cny_per_mwh=10.0)
+    case = tiny_case(params, [[20.0], [20.0]], [[0.0]])
+    assert exact(case).value == pytest.approx((4 - 4 * 0.9 * 0.9) * 10)
+
+
+def test_discharge_serves_the_site_and_an_idle_site_takes_none() -> None:
+    case = tiny_case(battery_params(soc_start_mwh=4.0), [[20.0], [100.0]], [[0.0]], online_mwh=[[[0.0]], [[1.0]]])
+    result = exact(case)
+    assert result.value == pytest.approx(0.0, abs=1e-6)
+    assert result.plan.discharge_mwh[:, 0].tolist() == pytest.approx([0.0, 1.0], abs=1e-6)
+
+
+def test_certificates_fill_the_green_gap() -> None:
+    params = replace(tiny_params(), certificate_price_cny_per_mwh=7.0)
+    case = tiny_case(params, [[100.0], [100.0]], [[10.0]], green_mwh=[[2.0], [0.0]])
+    assert exact(case).value == pytest.approx(8 * 100 + 7 * (0.8 * 10 - 2))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_plain_loops_and_scipy_find_the_same_optimum(seed: int) -> None:
+    case = random_case(100 + seed, steps=6)
+    assert bound(*case, Options(solver="simplex")).value == pytest.approx(naive_bound(case), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["pair2", "tri3"])
+def test_plain_loops_and_scipy_agree_on_shipped_scenarios(name: str) -> None:
+    case = scenario_case(name, 3, steps=10)
+    assert bound(*case).value == pytest.approx(naive_bound(case), rel=1e-6)
