@@ -169,10 +169,10 @@ class ShadowPriceDecoder:
         pad = torch.full_like(logit[:, :1], -torch.inf)
         regions, depth = p.links_out.shape
         by_region = torch.cat((logit, pad), 1).index_select(1, p.links_out.reshape(-1))
-        by_region = by_region.reshape(-1, regions, depth, *rest)
+        by_region = by_region.reshape(gain.shape[0], regions, depth, *rest)
         stay = torch.zeros_like(by_region[:, :, :1])
         share = torch.softmax(torch.cat((stay, by_region), 2), dim=2)[:, :, 1:]
-        return share.reshape(-1, regions * depth, *rest).index_select(1, self.link_slot)
+        return share.reshape(gain.shape[0], regions * depth, *rest).index_select(1, self.link_slot)
 
     def _ceiling(self, bid: Tensor, state: State, row: Row) -> Tensor:
         """`[B, R]` MWh of metered import that optional work and charging respect."""

@@ -17,6 +17,7 @@ from greenhop.world.layout import LEADS_H, Seen
 PRICE_SCALE_CNY_PER_MWH = 500.0  # a typical all-in industrial price
 CARBON_SCALE_KG_PER_MWH = 1000.0
 TEMPERATURE_SCALE_C = 40.0
+OBS_LIMIT = 100.0  # features are of order one; the limit makes the space finite and is never met in a sane episode
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Observer:
     def split(self, obs: Tensor) -> dict[str, Tensor]:
         """Blocks of observations `[B, O]`, each `[B, *shape]`."""
         where = self.slices()
-        return {name: obs[:, where[name]].reshape(-1, *shape) for name, shape in self.parts.items()}
+        return {name: obs[:, where[name]].reshape(obs.shape[0], *shape) for name, shape in self.parts.items()}
 
     def __call__(self, state: State, row: Row, seen: Seen) -> Tensor:
         """`[B, O]`: every feature carries the timestamp of `row`."""
@@ -98,7 +99,7 @@ class Observer:
             seen.calendar,
             progress,
         )
-        return torch.cat(blocks, dim=-1)
+        return torch.cat(blocks, dim=-1).clamp(-OBS_LIMIT, OBS_LIMIT)
 
     def _region(self, state: State, row: Row, seen: Seen) -> dict[str, Tensor]:
         """Features `[B, R, n]` in the order of `region_parts`."""

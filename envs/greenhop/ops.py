@@ -10,7 +10,7 @@ TINY = 1e-12  # MWh or GB below which a total counts as nothing to scale
 
 def fit(total: Tensor, limit: Tensor) -> Tensor:
     """`min(1, limit/total)`: the factor that brings `total ≥ 0` down to `limit ≥ 0`; 1 where it already fits."""
-    return (limit / total.clamp_min(TINY)).clamp_max(1.0)
+    return torch.where(total <= limit, 1.0, limit / total.clamp_min(TINY))
 
 
 def sum_at(per_link: Tensor, lists: Tensor) -> Tensor:
@@ -19,7 +19,7 @@ def sum_at(per_link: Tensor, lists: Tensor) -> Tensor:
     padded = torch.cat((per_link, none), dim=1)
     regions, depth = lists.shape
     gathered = padded.index_select(1, lists.reshape(-1))
-    return gathered.reshape(-1, regions, depth, *per_link.shape[2:]).sum(dim=2)
+    return gathered.reshape(per_link.shape[0], regions, depth, *per_link.shape[2:]).sum(dim=2)
 
 
 def per_class(per_pool: Tensor, pool: Tensor) -> Tensor:

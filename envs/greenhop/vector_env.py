@@ -15,6 +15,7 @@ from torch import Tensor
 
 from greenhop.config import ScenarioConfig, Split
 from greenhop.errors import ActionError, ConfigError
+from greenhop.observations import OBS_LIMIT
 from greenhop.rewards import REPORTED, report, reward_of
 from greenhop.simulator import Simulator, build_simulator, choose, random_start
 
@@ -22,7 +23,7 @@ from greenhop.simulator import Simulator, build_simulator, choose, random_start
 def spaces(sim: Simulator) -> tuple[gym.Space[Any], gym.Space[Any]]:
     """Observation and action space of one environment."""
     return (
-        gym.spaces.Box(-np.inf, np.inf, (sim.obs_size,), np.float32),
+        gym.spaces.Box(-OBS_LIMIT, OBS_LIMIT, (sim.obs_size,), np.float32),
         gym.spaces.Box(-1.0, 1.0, (sim.action_size,), np.float32),
     )
 

@@ -31,9 +31,9 @@ def store(
     ch = torch.minimum(charge.clamp_min(0.0), p.charge_limit_mwh)
     dis = torch.minimum(discharge.clamp_min(0.0), p.discharge_limit_mwh)
     dis = dis * (fit(dis @ p.unit_of_region, facility) @ p.unit_of_region.T)
-    above_floor = e + p.efficiency_charge * ch + inflow - p.soc_min_mwh
-    dis = torch.minimum(dis, p.efficiency_discharge * above_floor.clamp_min(0.0))
     sp = torch.minimum(spill.clamp_min(0.0), inflow)
+    above_floor = e + p.efficiency_charge * ch + inflow - sp - p.soc_min_mwh
+    dis = torch.minimum(dis, p.efficiency_discharge * above_floor.clamp_min(0.0))
     drawn = dis / p.efficiency_discharge
     excess = (e + p.efficiency_charge * ch + inflow - drawn - sp - p.soc_max_mwh).clamp_min(0.0)
     extra = torch.minimum(excess, inflow - sp)
