@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from greenhop.cache import cached, key_of, source_key
 from greenhop.config import SPLITS, ScenarioConfig, Split
 from greenhop.dynamics.deadlines import close_slots
 from greenhop.errors import ConfigError
@@ -63,11 +65,11 @@ def build_bank(
     layout = row_layout(params)
     tables, starts, warm = [], [], []
     for i, year_id in enumerate(ids):
-        year = generate_year(scenario, split, year_id)
-        tables.append(pack_year(scenario, params, layout, year))
+        year = _packed(scenario, params, layout, split, year_id)
         first = start_rows(scenario, params)
+        tables.append(year["rows"])
         starts.append(first + i * params.rows_per_year)
-        warm.append(warm_backlog(params, year.arrivals_mwh, first))
+        warm.append(warm_backlog(params, year["arrivals"], first))
     stacked = torch.from_numpy(np.concatenate(tables)), torch.cat(warm).to(torch.float32)
     table, backlog = (x.to(device=params.device, dtype=params.dtype) for x in stacked)
     return WorldBank(
@@ -78,6 +80,19 @@ def build_bank(
         split=split,
         year_ids=ids,
     )
+
+
+def _packed(
+    scenario: ScenarioConfig, params: Params, layout: RowLayout, split: Split, year_id: int
+) -> dict[str, NDArray[Any]]:
+    """Packed rows and arrivals `[N, R, K]` of a year, from the disk cache where they were made before."""
+
+    def make() -> dict[str, NDArray[Any]]:
+        year = generate_year(scenario, split, year_id)
+        return {"rows": pack_year(scenario, params, layout, year), "arrivals": year.arrivals_mwh}
+
+    relevant = scenario.model_dump(mode="json", exclude={"description", "episode", "decoder"})
+    return cached("worlds", key_of(relevant, split, year_id, source_key()), make)
 
 
 def _year_ids(scenario: ScenarioConfig, split: Split, given: Sequence[int] | None) -> tuple[int, ...]:

@@ -1,0 +1,73 @@
+"""A disk cache for what is costly to compute and fully determined by its inputs: packed world years, LP bounds.
+
+It lives in `$GREENHOP_CACHE`, else in `~/.cache/greenhop`. Deleting it is always safe; a folder that cannot be written or
+an entry that cannot be read only costs the time to compute again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+KEPT_FILES = 256  # oldest entries beyond this many are deleted
+
+
+def cache_dir(kind: str) -> Path:
+    """Where entries of one kind live."""
+    root = os.environ.get("GREENHOP_CACHE")
+    return (Path(root) if root else Path.home() / ".cache" / "greenhop") / kind
+
+
+def key_of(*parts: Any) -> str:
+    """A content key: SHA-256 over plain data, arrays and bytes."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype.str}{part.shape}".encode() + np.ascontiguousarray(part).tobytes())
+        else:
+            digest.update(part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode())
+        digest.update(b"|")
+    return digest.hexdigest()[:32]
+
+
+@cache
+def source_key() -> str:
+    """A key of the package's own code and tables: entries made by another version are never read."""
+    root = Path(str(files("greenhop")))
+    return key_of(*(p.read_bytes() for p in sorted(root.rglob("*")) if p.suffix in (".py", ".yaml")))
+
+
+def cached(kind: str, key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """The arrays stored under `key`, or what `make()` returns, which is then stored."""
+    path = cache_dir(kind) / f"{key}.npz"
+    with suppress(OSError, ValueError, KeyError, EOFError):
+        with np.load(path, allow_pickle=False) as stored:
+            found = {name: stored[name] for name in stored.files}
+        path.touch()
+        return found
+    made = dict(make())
+    with suppress(OSError):
+        _store(path, made)
+    return made
+
+
+def _store(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write whole or not at all, then drop the oldest entries."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.stem}.{os.getpid()}")
+    with draft.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # keyword names are data here
+    draft.replace(path)
+    entries = sorted(path.parent.glob("*.npz"), key=lambda p: p.stat().st_mtime)
+    for old in entries[:-KEPT_FILES]:
+        old.unlink(missing_ok=True)
