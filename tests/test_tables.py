@@ -10,7 +10,9 @@ from greenhop.config import POOLS
 from greenhop.scenarios import load_scenario
 from greenhop.tables import load_table
 
-TABLES = sorted(p.name.removesuffix(".yaml") for p in (files("greenhop") / "data").iterdir() if p.name.endswith(".yaml"))
+TABLES = sorted(
+    p.name.removesuffix(".yaml") for p in (files("greenhop") / "data").iterdir() if p.name.endswith(".yaml")
+)
 LEVELS = 2  # a source may stand this many mappings above the number
 
 

@@ -1,0 +1,1 @@
+"""The exogenous world: generators, world years, forecasts and the bank that holds them."""
