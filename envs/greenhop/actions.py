@@ -24,6 +24,7 @@ from greenhop.world.layout import LEADS_H, Seen
 
 STAY_MARGIN = 4.0  # widths by which a destination must be cheaper before half the work goes there: assumption
 SURPLUS_WIDTH = 0.05  # share of IT capacity over which the marginal price turns from grid to own surplus: assumption
+PATIENT_PRESSURE = 0.95  # crowd that the most patient time bid tolerates before work must run: assumption
 PRESSURE_CAP = 3.0  # a closed pool counts as three times overloaded
 ADMITTED_PRESSURE = 0.9  # a pool takes in work from elsewhere up to this share of its room: assumption
 
@@ -100,7 +101,7 @@ class ShadowPriceDecoder:
         expected = self._expected(prices.ahead, phase)
         headroom = (ADMITTED_PRESSURE * room - work).clamp_min(0.0)
         routed, presented = self._route(bid["route"], prices.now * per_work, congestion, row, headroom)
-        due, left = self._due(slack, even, pressure, room, presented)
+        due, left = self._due(bid["time"], slack, even, pressure, room, presented)
         allowed = self._ceiling(bid["ceiling"], state, row) + row.green_mwh
         more = self._optional(bid["time"], state, phase, slack, due, expected, prices.now)
         energy = self._load(presented, due, room, row)
@@ -197,15 +198,17 @@ class ShadowPriceDecoder:
         return work * per_class(fit(work.sum(-1) @ pool, room), pool).unsqueeze(-1)
 
     def _due(
-        self, slack: Tensor, even: Tensor, pressure: Tensor, room: Tensor, presented: Tensor
+        self, bid: Tensor, slack: Tensor, even: Tensor, pressure: Tensor, room: Tensor, presented: Tensor
     ) -> tuple[Tensor, Tensor]:
         """`[B, R, K, S]` work that must run now, and the room `[B, R, P]` it leaves.
 
-        That is what is due, and the even pace of everything to the degree its pool is crowded.
+        That is what is due, and the even pace of everything to the degree its pool is crowded; a time bid below zero
+        tolerates more of a crowd before it hurries.
         """
-        p, c = self.params, self.config
-        crowd = ((pressure - c.congestion_from) / (1.0 - c.congestion_from)).clamp(0.0, 1.0)
-        hurry = per_class(crowd, p.deferrable_pool).unsqueeze(-1)
+        p, start = self.params, self.config.hurry_from
+        patient = start + (PATIENT_PRESSURE - start) * (-bid).clamp_min(0.0)
+        crowd = (per_class(pressure, p.deferrable_pool) - patient) / (1.0 - patient)
+        hurry = crowd.clamp(0.0, 1.0).unsqueeze(-1)
         must = torch.where((slack == 0).unsqueeze(1), torch.ones_like(hurry), hurry) * even
         left = (room - presented @ p.online_pool).clamp_min(0.0)
         due = self._into_pools(must, left)
