@@ -102,7 +102,6 @@ def test_years_splits_and_seeds_are_unrelated() -> None:
         ("val", 0, ()),
         ("test", 0, ()),
         ("train", 0, ("+seed=1",)),
-        ("train", 0, ("+world=b",)),
     ]
     for split, year_id, overrides in others:
         other = year(split, year_id, "pair2", *overrides).weather.wind[:, 0]

@@ -17,6 +17,7 @@ from greenhop.dynamics.deadlines import close_slots
 from greenhop.errors import ConfigError
 from greenhop.params import Params
 from greenhop.world.forecast import Forecast
+from greenhop.world.given import pack_checksum
 from greenhop.world.layout import LEADS_H, RowLayout, row_layout
 from greenhop.world.year import WorldYear, generate_year
 
@@ -91,8 +92,8 @@ def _packed(
         year = generate_year(scenario, split, year_id)
         return {"rows": pack_year(scenario, params, layout, year), "arrivals": year.arrivals_mwh}
 
-    relevant = scenario.model_dump(mode="json", exclude={"description", "episode", "decoder"})
-    return cached("worlds", key_of(relevant, split, year_id, source_key()), make)
+    relevant = scenario.model_dump(mode="json", exclude={"description", "episode", "decoder", "world"})
+    return cached("worlds", key_of(relevant, pack_checksum(scenario), split, year_id, source_key()), make)
 
 
 def _year_ids(scenario: ScenarioConfig, split: Split, given: Sequence[int] | None) -> tuple[int, ...]:

@@ -48,7 +48,7 @@ class Forecast:
         self._truth = truth(year)
         self._sites = list(scenario.sites.values())
         self._capacity = {name: [getattr(s, f"{name}_mw") for s in self._sites] for name in ("wind", "pv", "hydro")}
-        self._spot = np.array([s.tariff_mode == "spot" for s in self._sites])
+        self._spot = year.prices.market
         self._error: Callable[[str, str], NDArray[np.float32]] = cache(self._make_error)
         self._weight: Callable[[str], Array] = cache(self._make_weight)
         self._ceiling: Callable[[str], Array] = cache(self._make_ceiling)
@@ -157,7 +157,7 @@ class Forecast:
 
     def _make_error(self, size: str, variable: str) -> NDArray[np.float32]:
         s, year = self.scenario, self.year
-        key = StreamKey(s.seed, s.world or DEFAULT_WORLD, year.split, year.year_id)
+        key = StreamKey(s.seed, DEFAULT_WORLD, year.split, year.year_id)
         return error_cube(key, size, variable, *places_of(s), year.cal.hours, self.max_lead_h)
 
     def _make_weight(self, name: str) -> Array:

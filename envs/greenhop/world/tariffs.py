@@ -26,12 +26,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Prices:
-    """Arrays `[N, R]` in CNY/MWh and what bounds a spot price, `[R]`."""
+    """Arrays `[N, R]` in CNY/MWh; what bounds a market price and whether a site has one, `[R]`."""
 
     grid: Array
     export: Array
     floor: Array
     cap: Array
+    market: NDArray[np.bool_]
 
 
 def make_prices(
@@ -62,7 +63,8 @@ def make_prices(
             # users of direct supply pay the wires by connected capacity (Document 1192 of 2025), not by energy
             grid[:, r] = known - (tariff["td_cny_per_mwh"] if config.tariff_mode == "direct_green" else 0.0)
     floor, cap = (np.array([limit(tariff, which) for tariff in tariffs]) for which in ("floor", "cap"))
-    return Prices(grid, export_price(grid, feed_in(scenario)), floor, cap)
+    market = np.array([s.tariff_mode == "spot" for s in scenario.sites.values()])
+    return Prices(grid, export_price(grid, feed_in(scenario)), floor, cap, market)
 
 
 def feed_in(scenario: ScenarioConfig) -> Array:

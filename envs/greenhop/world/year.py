@@ -14,6 +14,7 @@ from greenhop.world.carbon import carbon_kg_per_mwh
 from greenhop.world.cooling import pue_full
 from greenhop.world.demand import make_arrivals
 from greenhop.world.events import make_events
+from greenhop.world.given import given_series
 from greenhop.world.places import Place, places_of
 from greenhop.world.streams import StreamKey
 from greenhop.world.tariffs import Prices, make_prices
@@ -58,23 +59,26 @@ class WorldYear:
 def generate_year(scenario: ScenarioConfig, split: str, year_id: int) -> WorldYear:
     """Generate year `year_id` of `split` in float64.
 
-    The bits depend on (scenario.seed, scenario.world, split, year_id) and on the tables, never on how many years or in
-    which order they are made. Streams of different splits are disjoint because the split is part of every stream's key.
-    Weather, spot noise and monthly price factors of a table site are the same in every scenario with the same seed and
-    world, whatever its sites, plants and storage are; work depends on which sites share it.
+    The bits depend on (scenario.seed, split, year_id), the tables and the pack, never on how many years or in which
+    order they are made. Streams of different splits are disjoint because the split is part of every stream's key.
+    A pack (`scenario.world`) replaces the series it holds, before events strike; the others stay as they would be.
+    Weather, spot noise and monthly price factors of a table site are the same in every scenario with the same seed,
+    whatever its sites, plants and storage are; work depends on which sites share it.
     """
     if split not in SPLITS:
         raise ConfigError(f"split = {split!r} is unknown; allowed: {', '.join(SPLITS)}")
     if year_id < 0:
         raise ConfigError(f"year_id = {year_id} must not be negative")
-    key = StreamKey(scenario.seed, scenario.world or DEFAULT_WORLD, split, year_id)
+    key = StreamKey(scenario.seed, DEFAULT_WORLD, split, year_id)
     cal = calendar(scenario.dt_h)
     places, sites = places_of(scenario)
     at_sites = tuple(places[i] for i in sites)
     events = make_events(scenario, key, cal)
-    weather = _with_calm(make_weather(key, places, sites, cal), events.weather)
-    prices = make_prices(scenario, key, places, sites, weather, cal)
+    given = given_series(scenario, split, year_id, cal)
+    weather = _with_calm(given.weather(make_weather(key, places, sites, cal)), events.weather)
+    prices = given.prices(make_prices(scenario, key, places, sites, weather, cal))
     configs = list(scenario.sites.values())
+    online, deferrable = list(scenario.online), list(scenario.deferrable)
     demand = events.demand[:, :, None]
     return WorldYear(
         split=split,
@@ -91,11 +95,11 @@ def generate_year(scenario: ScenarioConfig, split: str, year_id: int) -> WorldYe
         pue_full=site_pue(at_sites, configs, weather.temperature_c),
         grid_price_cny_per_mwh=prices.grid,
         export_price_cny_per_mwh=prices.export,
-        carbon_kg_per_mwh=carbon_kg_per_mwh(list(at_sites), weather, scenario.market.marginal_carbon),
+        carbon_kg_per_mwh=given.carbon(carbon_kg_per_mwh(list(at_sites), weather, scenario.market.marginal_carbon)),
         site_availability=events.site,
         grid_availability=events.grid,
-        online_mwh=make_arrivals(scenario, key, list(scenario.online), cal) * demand,
-        arrivals_mwh=make_arrivals(scenario, key, list(scenario.deferrable), cal) * demand,
+        online_mwh=given.arrivals(make_arrivals(scenario, key, online, cal), online) * demand,
+        arrivals_mwh=given.arrivals(make_arrivals(scenario, key, deferrable, cal), deferrable) * demand,
         link_availability=events.link,
         inflow_mwh=inflow_mwh(weather.beam, scenario),
     )
