@@ -7,7 +7,20 @@ from gymnasium.envs.registration import register
 
 __version__ = "0.1.0"
 
-ENV_IDS = {"Pair2-v0": "pair2", "Tri3-v0": "tri3", "Hub10-v0": "hub10"}
+ENV_IDS = {
+    "Pair2-v0": "pair2",
+    "Tri3-v0": "tri3",
+    "Hub10-v0": "hub10",
+    "Hub10Outage-v0": "hub10-outage",
+    "Hub10Calm-v0": "hub10-calm",
+    "Hub10Surge-v0": "hub10-surge",
+    "Hub10Offgrid-v0": "hub10-offgrid",
+    "Hub10Spot-v0": "hub10-spot",
+    "Hub10Y2030-v0": "hub10-2030",
+    "Hub10Min15-v0": "hub10-15min",
+    "Hub12-v0": "hub12",
+    "City57-v0": "city57",
+}
 
 for _id, _scenario in ENV_IDS.items():
     register(

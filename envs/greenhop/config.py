@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from greenhop.errors import ConfigError
 
@@ -198,6 +198,12 @@ class ScenarioConfig(Model):
     events: dict[str, EventConfig] = Field(default_factory=dict)
     decoder: DecoderConfig = DecoderConfig()
     world: str | None = None
+
+    @field_validator("links", mode="before")
+    @classmethod
+    def _links_may_have_names(cls, given: Any) -> Any:
+        """A mapping of names to links, which a variant can add to and change one by one, or a plain list."""
+        return list(given.values()) if isinstance(given, Mapping) else given
 
     @model_validator(mode="after")
     def _references_exist(self) -> ScenarioConfig:

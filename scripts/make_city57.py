@@ -1,0 +1,9 @@
+"""Write configs/scenario/city57.yaml from the table of cities: python scripts/make_city57.py"""
+
+from __future__ import annotations
+
+from greenhop.scenarios import config_dir
+from greenhop.world.cities import city57_yaml
+
+if __name__ == "__main__":
+    (config_dir() / "scenario" / "city57.yaml").write_text(city57_yaml(), encoding="utf-8")
