@@ -57,7 +57,7 @@ class PriceFollow:
 
 @dataclass
 class Greenest:
-    """Bids for the sites with the largest own green surplus: work goes there, and waits for it, before it follows prices."""
+    """Bids for the sites with the most own green power: work goes there, and waits for it, before it follows prices."""
 
     name: str = "greenest"
     place_strength: float = 1.0

@@ -1,7 +1,7 @@
 """Decoders: a policy's small action becomes a full-resolution plan.
 
-The default is `shadow_price`: every action is a correction to a price the decoder already knows, so the zero action is a
-sensible price-following operator and what an agent learns can be read beside the LP's duals.
+The default is `shadow_price`: every action corrects a price the decoder already knows, so the zero action is a sensible
+price-following operator, and what an agent learns can be read beside the LP's duals.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Prices(NamedTuple):
 class ShadowPriceDecoder:
     """Bids: `place` and `time` per region and deferrable class, `storage` per unit, `route` and `ceiling` per region.
 
-    All are corrections of a price but `ceiling`, which moves the metered import that optional work and charging respect:
+    All correct a price but `ceiling`, which moves the metered import that optional work and charging respect:
     0 keeps it at the peak already paid for, 1 opens the whole connection, −1 halves it (demand charge management).
     """
 
@@ -217,7 +217,7 @@ class ShadowPriceDecoder:
     def _optional(
         self, bid: Tensor, state: State, phase: Tensor, slack: Tensor, due: Tensor, expected: Tensor, price: Tensor
     ) -> Tensor:
-        """`[B, R, K, S]` further work worth running now: the even pace at an even price, more when today is cheaper."""
+        """`[B, R, K, S]` further work worth running now: even pace at an even price, more when today is cheaper."""
         c = self.config
         gain = expected - price[:, :, None, None] + c.bid_cny_per_mwh * bid.unsqueeze(-1)
         eager = torch.sigmoid(gain / c.width_cny_per_mwh - torch.log(slack.clamp_min(TINY)).unsqueeze(1))
@@ -249,7 +249,7 @@ class ShadowPriceDecoder:
         return self._at_unit(per_region.clamp_min(0.0)) * self.unit_share
 
     def _store(self, bid: Tensor, prices: Prices, load: Tensor, allowed: Tensor, row: Row) -> tuple[Tensor, Tensor]:
-        """`[B, U]` charge and discharge: buy below the day's mean price, own surplus first; sell above it; shave peaks."""
+        """`[B, U]` charge and discharge: buy below the day's mean price, surplus first; sell above it; shave peaks."""
         p, width = self.params, self.config.width_cny_per_mwh
         value = self._at_unit(prices.ahead @ self.day_weight) + self.config.bid_cny_per_mwh * bid
         kept = p.efficiency_charge * p.efficiency_discharge * (value - p.wear_cny_per_mwh)

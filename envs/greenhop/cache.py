@@ -1,7 +1,7 @@
 """A disk cache for what is costly to compute and fully determined by its inputs: packed world years, LP bounds.
 
-It lives in `$GREENHOP_CACHE`, else in `~/.cache/greenhop`. Deleting it is always safe; a folder that cannot be written or
-an entry that cannot be read only costs the time to compute again.
+It lives in `$GREENHOP_CACHE`, else in `~/.cache/greenhop`. Deleting it is always safe; a folder that cannot be written
+or an entry that cannot be read only costs the time to compute again.
 """
 
 from __future__ import annotations

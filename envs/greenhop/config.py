@@ -1,7 +1,7 @@
 """What a scenario file may say: pydantic models, strict about names, ranges and references.
 
-A model holds only what the user decides. Numbers with a source (climate, tariffs, curves) stay in the tables under `data/`
-and are joined in `params.py` and `world/`. A field left at `None` means "what the table says".
+A model holds only what the user decides. Numbers with a source (climate, tariffs, curves) stay in the tables under
+`data/` and are joined in `params.py` and `world/`. A field left at `None` means "what the table says".
 """
 
 from __future__ import annotations
@@ -271,7 +271,7 @@ class ScenarioConfig(Model):
 
 
 def parse_scenario(data: Mapping[str, Any], where: str = "scenario") -> ScenarioConfig:
-    """Check `data` against the schema; the first problem becomes a one-line `ConfigError` naming `where` and the key."""
+    """Check `data` against the schema; the first problem becomes a one-line `ConfigError` naming file and key."""
     try:
         return ScenarioConfig.model_validate(data)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Observations: a flat vector with named slices, scaled by physical constants so that no running normaliser is needed."""
+"""Observations: a flat vector with named slices, scaled by physical constants: no running normaliser needed."""
 
 from __future__ import annotations
 

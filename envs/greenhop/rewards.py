@@ -23,6 +23,7 @@ QUANTITIES = (
     "data_gb",
 )
 REPORTED = (*(f"{term}_cny" for term in COST_TERMS), *QUANTITIES)
+SITE_QUANTITIES = ("it_mwh", "facility_mwh", "green_mwh", "self_used_mwh", "exported_mwh", "curtailed_mwh")
 CONSTRAINT_TERMS = ("missed", "unserved", "green_gap")
 
 
@@ -32,7 +33,7 @@ def reward_of(params: Params, flows: Flows) -> Tensor:
 
 
 def constraint_cost(params: Params, flows: Flows) -> Tensor:
-    """`[B, 3]` costs of broken promises (missed work, unserved load, green share) for constrained RL, same unit as the reward."""
+    """`[B, 3]` costs of broken promises (missed work, unserved load, green share), in units of the reward."""
     columns = [COST_TERMS.index(term) for term in CONSTRAINT_TERMS]
     return flows.cost_cny[:, columns] / params.cost_scale_cny
 
@@ -42,7 +43,7 @@ def _total(per_region: Tensor) -> Tensor:
 
 
 def report(params: Params, flows: Flows) -> Tensor:
-    """`[B, len(REPORTED)]` cost terms and physical quantities of a step, summed over regions; sums over an episode mean the same."""
+    """`[B, len(REPORTED)]` cost terms and physical quantities of a step, summed over regions."""
     solar_heat = flows.discharge_mwh @ params.is_csp
     green = _total(flows.green_mwh - flows.curtail_mwh - flows.export_mwh + flows.ppa_mwh) + solar_heat
     quantities = (
@@ -60,3 +61,10 @@ def report(params: Params, flows: Flows) -> Tensor:
         _total(flows.data_gb),
     )
     return torch.cat((flows.cost_cny, torch.stack(quantities, dim=-1)), dim=-1)
+
+
+def report_sites(flows: Flows) -> Tensor:
+    """`[B, R, len(SITE_QUANTITIES)]` energy of a step by site; `self_used` is own green power that stayed on site."""
+    used = flows.green_mwh - flows.curtail_mwh - flows.export_mwh
+    quantities = (flows.it_mwh, flows.facility_mwh, flows.green_mwh, used, flows.export_mwh, flows.curtail_mwh)
+    return torch.stack(quantities, dim=-1)

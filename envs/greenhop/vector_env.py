@@ -61,7 +61,7 @@ class TensorVectorEnv:
         self.reset(seed)
 
     def reset(self, seed: int | None = None, starts: Tensor | None = None) -> Tensor:
-        """Begin new episodes everywhere; `[B, O]` observations. `starts` `[B]` picks them, else they follow from the seed."""
+        """Begin new episodes everywhere, at `starts` `[B]` or as the seed says; `[B, O]` observations."""
         if seed is not None:
             self._seed = torch.tensor(seed, device=self._env.device)
             self._episode = torch.zeros_like(self._env)

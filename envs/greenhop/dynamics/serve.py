@@ -16,6 +16,6 @@ def serve_online(p: Params, wanted: Tensor, presented: Tensor, room: Tensor) -> 
 
 
 def serve_deferrable(p: Params, wanted: Tensor, backlog: Tensor, rate_limit: Tensor, room: Tensor) -> Tensor:
-    """`[B, R, K, S]` MWh of deferrable work served: at most `rate_limit` of each cohort and the room left `[B, R, P]`."""
+    """`[B, R, K, S]` MWh of deferrable work served: at most `rate_limit` of each cohort, within `room` `[B, R, P]`."""
     u = torch.minimum(wanted.clamp_min(0.0), backlog * rate_limit.unsqueeze(1))
     return u * per_class(fit(u.sum(-1) @ p.deferrable_pool, room), p.deferrable_pool).unsqueeze(-1)
