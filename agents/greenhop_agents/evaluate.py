@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from greenhop.rewards import REPORTED, report
+from greenhop.rewards import REPORTED, SITE_QUANTITIES, report, report_sites
 from greenhop.simulator import Simulator
 from greenhop.state import COST_TERMS
+from greenhop_agents.direct_green import DirectGreen, direct_green
 from greenhop_agents.policy import Policy
 
 Progress = Callable[[int, int], None]
@@ -28,6 +29,8 @@ class Episode:
     start: int
     totals: dict[str, float]
     decision_s: float
+    sites: dict[str, dict[str, float]] = field(default_factory=dict)  # energies by site, see SITE_QUANTITIES
+    direct: dict[str, DirectGreen] = field(default_factory=dict)  # sites supplied directly: how they keep the rules
 
     @property
     def cost_cny(self) -> float:
@@ -53,6 +56,7 @@ class Episode:
             "green_share": self.green_share,
             "missed_share": self.missed_share,
             **self.totals,
+            **{f"{site}_{key}": value for site, d in self.direct.items() for key, value in d.as_row().items()},
             "decision_s": self.decision_s,
         }
 
@@ -70,6 +74,7 @@ def evaluate(
     with torch.no_grad():
         carry = sim.begin(index)
         totals = torch.zeros(len(index), len(REPORTED), dtype=torch.float64, device=sim.params.device)
+        by_site = totals.new_zeros(len(index), len(sim.params.regions), len(SITE_QUANTITIES))
         deciding = 0.0
         for t in range(sim.params.steps):
             began = perf_counter()
@@ -77,13 +82,17 @@ def evaluate(
             deciding += perf_counter() - began
             carry, flows = sim.advance(carry, plan)
             totals += report(sim.params, flows)
+            by_site += report_sites(flows)
             if progress:
                 progress(t + 1, sim.params.steps)
     per_decision = deciding / (sim.params.steps * len(index))
-    return [
-        Episode(policy.name, i, int(start), dict(zip(REPORTED, row, strict=True)), per_decision)
-        for i, (start, row) in enumerate(zip(starts, totals.cpu().tolist(), strict=True))
-    ]
+    out = []
+    for i, (start, row, energies) in enumerate(zip(starts, totals.cpu().tolist(), by_site.cpu().tolist(), strict=True)):
+        named = (dict(zip(SITE_QUANTITIES, e, strict=True)) for e in energies)
+        sites = dict(zip(sim.params.regions, named, strict=True))
+        sums = dict(zip(REPORTED, row, strict=True))
+        out.append(Episode(policy.name, i, int(start), sums, per_decision, sites, direct_green(sim.scenario, sites)))
+    return out
 
 
 def score(reference_cny: float, cost_cny: float, bound_cny: float) -> float:

@@ -16,6 +16,7 @@ ENV_IDS = {
     "Hub10Surge-v0": "hub10-surge",
     "Hub10Offgrid-v0": "hub10-offgrid",
     "Hub10Spot-v0": "hub10-spot",
+    "Hub10Direct-v0": "hub10-direct",
     "Hub10Y2030-v0": "hub10-2030",
     "Hub10Min15-v0": "hub10-15min",
     "Hub12-v0": "hub12",
