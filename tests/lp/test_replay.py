@@ -12,7 +12,7 @@ from torch import Generator
 from greenhop.lp import Options, Terminal, bound, build, make_window
 from greenhop.lp.replay import replay
 from greenhop.state import Dispatch, Plan, Row
-from tests.lp.windows import Case, random_case, scenario_case
+from tests.lp.windows import Case, random_case, scenario_case, world_case
 from tests.strategies import random_plan
 
 SIMPLEX = Options(solver="simplex")
@@ -35,6 +35,12 @@ def test_lp_replay_costs_what_the_lp_said(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_lp_replay_of_a_shipped_scenario_costs_what_the_lp_said(name: str, seed: int) -> None:
     assert_exact(scenario_case(name, seed), Options())
+
+
+@pytest.mark.parametrize("name", ["pair2", "tri3"])
+@pytest.mark.parametrize("episode", range(0, 350, 35))
+def test_lp_replay_of_a_generated_day_costs_what_the_lp_said(name: str, episode: int) -> None:
+    assert_exact(world_case(name, episode), Options())
 
 
 def test_every_mechanism_takes_part_in_some_window() -> None:

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from greenhop.errors import ConfigError, SolverError
-from greenhop.lp import Options, Solver, Terminal, bound, build, make_window, solve
+from greenhop.lp import Options, Solver, Terminal, bound, build, episode_terminal, make_window, solve
+from greenhop.lp.replay import plan_of, replay
 from greenhop.params import Params
 from greenhop.state import Row
-from tests.lp.windows import Case, random_case, scenario_case, tiny_case, tiny_params
+from tests.lp.windows import Case, random_case, scenario_case, tiny_case, tiny_params, world_case
 
 
 @pytest.mark.parametrize("solver", ["ipx", "simplex"])
@@ -35,6 +36,22 @@ def test_a_window_of_another_shape_is_loaded_anew() -> None:
         lp = build(make_window(*scenario_case("pair2", 0, steps=steps)))
         kept.set(lp)
         assert lp.objective_cny(kept.run().x) == pytest.approx(lp.objective_cny(solve(lp).x), rel=1e-7)
+
+
+def test_a_receding_window_starts_from_the_basis_moved_along() -> None:
+    params, state, rows = world_case("tri3", 40, steps=30)
+    warm, iterations = Solver(Options(solver="simplex")), {"warm": 0, "cold": 0}
+    for t in range(6):
+        window = make_window(params, state, Row(*(x[t : t + 20] for x in rows)), episode_terminal(params))
+        lp = build(window)
+        warm.advance(lp)
+        cold, moved = solve(lp, Options(solver="simplex")), warm.run()
+        assert lp.objective_cny(moved.x) == pytest.approx(lp.objective_cny(cold.x), rel=1e-7)
+        iterations["warm"] += moved.iterations
+        iterations["cold"] += cold.iterations
+        plan = plan_of(window, lp, moved.x)
+        state = replay(params, state, Row(*(x[t : t + 1] for x in rows)), plan).state
+    assert iterations["warm"] < 0.7 * iterations["cold"]
 
 
 def test_numbers_of_windows_at_one_phase_never_change_the_shape() -> None:

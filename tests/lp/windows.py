@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from greenhop.config import parse_scenario
 from greenhop.params import Params, build_params
 from greenhop.scenarios import load_scenario
 from greenhop.state import Row, State
+from greenhop.step import initial_state
+from greenhop.world.bank import WorldBank, build_bank
 from tests.strategies import make_case, random_row, random_state
 
 
@@ -30,13 +33,28 @@ def random_case(seed: int, steps: int = 12) -> Case:
     sizes = {
         "regions": int(rng.integers(2, 4)),
         "deferrable": int(rng.integers(1, 4)),
-        "online": int(rng.integers(1, 3)),
+        "online": int(rng.integers(0, 3)),
         "units": int(rng.integers(0, 4)),
         "pools": int(rng.integers(1, 4)),
     }
     params = make_case(sizes, [1.0, 0.5, 0.25][seed % 3], seed).params
-    some_data = params.migrate_gb_per_mwh.clamp_min(1.0)  # work without data could cross a link that is cut
-    return _cut(replace(params, steps=steps, migrate_gb_per_mwh=some_data), seed)
+    return _cut(replace(params, steps=steps), seed)
+
+
+@cache
+def _bank(name: str) -> tuple[Params, WorldBank]:
+    scenario = load_scenario(name)
+    params = build_params(scenario, dtype=torch.float64)
+    return params, build_bank(scenario, params, "test", year_ids=(0,))
+
+
+def world_case(name: str, episode: int, steps: int = 24) -> Case:
+    """The first `steps` steps of an episode of the first test year, as an episode of their own."""
+    params, bank = _bank(name)
+    start = bank.starts[episode : episode + 1]
+    rows, _ = bank.layout.unpack(bank.table[int(start) : int(start) + steps])
+    state = initial_state(params, bank.warm_mwh[episode : episode + 1], start)
+    return Case(replace(params, steps=steps), state, rows)
 
 
 def scenario_case(name: str, seed: int, steps: int = 12) -> Case:

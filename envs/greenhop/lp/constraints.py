@@ -109,7 +109,7 @@ def links(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
 def storage(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
     """Energy stored: soc_t − (1 − σ)·soc_{t−1} − η_c·charge + discharge/η_d = σ·soc_min + inflow − spill.
 
-    With 0 ≤ spill ≤ inflow, the row's slack. A step may also spill below the floor; that only wastes heat.
+    With 0 ≤ spill ≤ inflow: the row's slack.
     """
     here, loss = row["storage"], w.p.standing_loss
     terms.add(here, x["soc"], 1.0)

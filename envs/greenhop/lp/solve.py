@@ -12,7 +12,9 @@ import numpy as np
 from greenhop.errors import SolverError
 from greenhop.lp.columns import Array
 from greenhop.lp.model import LinearProgram
+from greenhop.lp.warmstart import shifted_basis
 
+PRIMAL_SIMPLEX = 4  # HiGHS: a moved basis is nearly feasible, and the primal simplex mends it fastest
 SolverName = Literal["ipx", "simplex", "hipo", "pdlp"]
 
 
@@ -49,12 +51,17 @@ class _Quiet(highspy.Highs):
 
 
 class Solver:
-    """One HiGHS object that keeps its model: `load` once per shape, `update` for new numbers, `run`."""
+    """One HiGHS object that keeps its model: `set` a window (in place where the shape allows) or `advance`, then `run`.
+
+    A receding window has the shape of the window one clock period before, so an in-place controller keeps one solver
+    per phase; `advance` needs only one solver and the simplex.
+    """
 
     def __init__(self, options: Options = Options()) -> None:
         self.options = options
         self._lp: LinearProgram | None = None
         self._highs = _Quiet()  # type: ignore[no-untyped-call]
+        self._cold_strategy = int(self._highs.getOptionValue("simplex_strategy")[1])
         for key, value in _highs_options(options).items():
             if self._highs.setOptionValue(key, value) == highspy.HighsStatus.kError:
                 raise SolverError(f"HiGHS {self._highs.version()} does not know the option {key} = {value!r}")
@@ -68,7 +75,24 @@ class Solver:
             self._load(lp)
         self._lp = lp
 
+    def advance(self, lp: LinearProgram, by: int = 1) -> None:
+        """Load the window that starts `by` snapshots later; the simplex continues from the old basis, moved along.
+
+        The scenario must be the same, the window may be shorter. Without a basis (first window, or interior point
+        without crossover) this is `set`.
+        """
+        basis, old = self._highs.getBasis(), self._lp
+        if old is None or not basis.valid or self.options.solver != "simplex":
+            self.set(lp)
+            return
+        _refuse_nan(lp)
+        self._load(lp)
+        self._lp = lp
+        self._highs.setBasis(shifted_basis(basis, old, lp, by))
+        self._highs.setOptionValue("simplex_strategy", PRIMAL_SIMPLEX)
+
     def _load(self, lp: LinearProgram) -> None:
+        self._highs.setOptionValue("simplex_strategy", self._cold_strategy)
         model = highspy.HighsLp()
         model.num_col_, model.num_row_ = lp.columns.size, lp.rows.size
         model.col_cost_, model.col_lower_, model.col_upper_ = lp.cost, lp.col_lower, _open_upper(lp)
