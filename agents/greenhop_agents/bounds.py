@@ -72,7 +72,7 @@ def episode_bounds(
         SolverError: for the first episode that is not solved and certified.
     """
     out: list[EpisodeBound | None] = [None] * len(starts)
-    for done, (i, (b, totals)) in enumerate(_solve_all(sim, starts, options, workers)):
+    for done, (i, (b, totals)) in enumerate(solve_all(sim, starts, options, workers)):
         out[i] = EpisodeBound(i, int(starts[i]), b.lower_bound, b.replay_cost, b.relative_gap, b.seconds, totals)
         if progress:
             progress(done + 1, len(starts))
@@ -96,7 +96,7 @@ def plan_totals(params: Params, state: State, rows: Row, plan: Plan) -> dict[str
     return dict(zip(REPORTED, total.tolist(), strict=True))
 
 
-def _solve_all(sim: Simulator, starts: Sequence[int], options: Options, workers: int) -> Iterator[tuple[int, Solved]]:
+def solve_all(sim: Simulator, starts: Sequence[int], options: Options, workers: int) -> Iterator[tuple[int, Solved]]:
     """(position, solution) of every start, in the order in which they finish."""
     windows = (episode_window(sim, int(start)) for start in starts)
     if workers <= 1 or len(starts) == 1:

@@ -1,0 +1,54 @@
+"""Check that a scenario shows what its table of targets says; exit code 1 when a target is missed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from greenhop_agents.cli import run, scenario_of, write_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from greenhop_agents.calibration import Check
+
+MISSED = 1
+
+
+def main(config: DictConfig) -> None:
+    """Measure, print, write JSON, judge."""
+    from rich.console import Console
+
+    from greenhop.simulator import build_simulator
+    from greenhop_agents.calibration import checks, facts, ladder, measure
+    from greenhop_agents.progress import progress_bar
+
+    scenario = scenario_of(config)
+    sim = build_simulator(scenario, config.split)
+    starts = sim.bank.spread(config.episodes).tolist()
+    with progress_bar(f"bounds of {scenario.name}", "episode") as progress:
+        measured = measure(sim, starts, config.workers, progress)
+    found = checks({**facts(sim), **ladder(sim, measured)})
+    Console().print(_table(found, f"{scenario.name}, {config.split}: {config.episodes} episodes"))
+    write_json(config.json, [c.as_row() for c in found])
+    if any(c.passed is False for c in found):
+        raise SystemExit(MISSED)
+
+
+def _table(found: list[Check], title: str) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    table.add_column("target")
+    for heading in ("wanted", "measured", "unit"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    verdicts = {True: "pass", False: "[red]missed[/red]", None: "not modelled"}
+    for c in found:
+        table.add_row(c.what, c.wanted, "–" if c.value is None else f"{c.value:.4g}", c.unit, verdicts[c.passed])
+    return table
+
+
+if __name__ == "__main__":
+    run("calibrate", main)
