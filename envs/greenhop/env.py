@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from greenhop.config import ScenarioConfig, Split
 from greenhop.errors import ConfigError
+from greenhop.render import Renderer, text_frame
 from greenhop.rewards import REPORTED
-from greenhop.simulator import Simulator, build_simulator
+from greenhop.simulator import Carry, Simulator, build_simulator
+from greenhop.snapshot import Snapshot, snapshot
+from greenhop.state import Flows
 from greenhop.vector_env import TensorVectorEnv, checked_action, spaces
 
 
@@ -27,7 +30,7 @@ class HubEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     * State: `sim.begin`, `sim.act` (pure functions of tensors).
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 8}  # noqa: RUF012
 
     def __init__(
         self,
@@ -46,6 +49,8 @@ class HubEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.sim = sim or build_simulator(scenario, split, overrides=overrides, year_ids=year_ids, device=device)
         self.tensors = TensorVectorEnv(self.sim, num_envs=1)
         self.observation_space, self.action_space = spaces(self.sim)
+        self._shown: Snapshot | None = None
+        self._renderer = Renderer(self.sim.scenario, self.sim.params) if render_mode == "rgb_array" else None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -59,14 +64,38 @@ class HubEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         given = None if start is None else torch.tensor([int(start)], device=self.sim.params.device)
         with torch.no_grad():
             obs = self.tensors.reset(first, given)
+        self._show(self.tensors.carry, None)
         return np.array(obs[0].cpu().numpy(), dtype=np.float32), {}
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """One step; `info` holds the cost terms and physical quantities of this step by name."""
         array = checked_action(action, (self.sim.action_size,))
+        before = self.tensors.carry
         with torch.no_grad():
             obs, reward, truncated, reported = self.tensors.step(
                 torch.from_numpy(array[None]).to(self.sim.params.device)
             )
+        self._show(before, self.tensors.flows)
         info = dict(zip(REPORTED, reported[0].tolist(), strict=True))
         return np.array(obs[0].cpu().numpy(), dtype=np.float32), float(reward[0]), False, bool(truncated[0]), info
+
+    def render(self) -> NDArray[np.uint8] | str | None:
+        """`rgb_array`: a `[600, 960, 3]` picture of the last step; `ansi`: text; None without a render mode.
+
+        Raises:
+            ConfigError: before the first reset.
+        """
+        if self.render_mode is None:
+            return None
+        if self._shown is None:
+            raise ConfigError("render() needs an episode: call reset() first")
+        return text_frame(self.sim.params, self._shown) if self._renderer is None else self._renderer.frame(self._shown)
+
+    def _show(self, before: Carry, flows: Flows | None) -> None:
+        """Keep what `render` will draw: the row that was decided on and the state after the step."""
+        if self.render_mode is None:
+            return
+        row, _ = self.sim.unpack(before)
+        self._shown = snapshot(self.sim.params, row, self.tensors.carry.state, flows)
+        if self._renderer is not None:
+            self._renderer.see(self._shown)

@@ -18,6 +18,7 @@ from greenhop.errors import ActionError, ConfigError
 from greenhop.observations import OBS_LIMIT
 from greenhop.rewards import REPORTED, report, reward_of
 from greenhop.simulator import Simulator, build_simulator, choose, random_start
+from greenhop.state import Flows
 
 
 def spaces(sim: Simulator) -> tuple[gym.Space[Any], gym.Space[Any]]:
@@ -77,6 +78,7 @@ class TensorVectorEnv:
             and `[B, len(REPORTED)]` cost terms and quantities.
         """
         self.carry, flows = self.sim.act(self.carry, action)
+        self.flows: Flows = flows
         self.t += 1
         params = self.sim.params
         return self.sim.observe(self.carry), reward_of(params, flows), self.t == params.steps, report(params, flows)
