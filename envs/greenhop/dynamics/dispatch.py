@@ -80,13 +80,7 @@ def merit_order(p: Params, row: Row, limits: Limits) -> Power:
 
 def _fill(load: Tensor, price: Tensor, offered: Tensor) -> Tensor:
     """`[B, R, N]` taken from each source: what the load leaves after every cheaper one (ties: the earlier one)."""
-    n = price.shape[-1]
-    taken = []
-    for i in range(n):
-        before = load.new_zeros(())
-        for j in range(n):
-            if j != i:
-                cheaper = price[..., j] <= price[..., i] if j < i else price[..., j] < price[..., i]
-                before = before + torch.where(cheaper, offered[..., j], 0.0)
-        taken.append(torch.minimum((load - before).clamp_min(0.0), offered[..., i]))
-    return torch.stack(taken, -1)
+    mine, other = price.unsqueeze(-1), price.unsqueeze(-2)
+    earlier = torch.ones_like(mine * other).tril(-1)
+    before = (((other < mine) + (other == mine) * earlier) * offered.unsqueeze(-2)).sum(-1)
+    return torch.minimum((load.unsqueeze(-1) - before).clamp_min(0.0), offered)

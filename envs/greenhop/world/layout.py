@@ -46,11 +46,11 @@ class RowLayout:
 
     def unpack(self, packed: Tensor) -> tuple[Row, Seen]:
         """Views into packed rows `[B, C]`."""
-        parts, at = {}, 0
-        for name, shape in self.shapes:
-            size = prod(shape)
-            parts[name] = packed[:, at : at + size].reshape(packed.shape[0], *shape)
-            at += size
+        columns = packed.split([prod(shape) for _, shape in self.shapes], dim=1)
+        parts = {
+            name: column if len(shape) == 1 else column.reshape(packed.shape[0], *shape)
+            for (name, shape), column in zip(self.shapes, columns, strict=True)
+        }
         return (
             Row(**{name: parts[name] for name in Row._fields}),
             Seen(**{name: parts[name] for name in Seen._fields}),
