@@ -132,13 +132,13 @@ def pack_checksum(scenario: ScenarioConfig) -> str | None:
     if scenario.world is None:
         return None
     manifest = load_pack(scenario.world).manifest
-    return manifest.sha256 + manifest.model_dump_json(include={"split", "regions", "arrays"})
+    return manifest.sha256 + manifest.model_dump_json(include={"splits", "regions", "arrays"})
 
 
 def _on_calendar(pack: Pack, info: SeriesInfo, split: str, year_id: int, cal: Calendar) -> Array:
     values = pack.arrays[f"{info.region}/{info.quantity}"]
     first, weeks = complete_weeks(info, pack.manifest.regions[info.region].shift_h)
-    owned = weeks[split_of(weeks, pack.manifest.split) == split]
+    owned = weeks[split_of(weeks, pack.manifest.splits) == split]
     if not len(owned):
         raise ConfigError(f"{info.region}/{info.quantity} has no complete week in split {split!r}; give it more weeks")
     chosen = choose_weeks(owned, year_id, -(-cal.hours // WEEK_H))

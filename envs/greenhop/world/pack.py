@@ -122,7 +122,7 @@ class Manifest(_Model):
     version: Literal[1] = VERSION
     created_with: str
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    split: SplitPlan
+    splits: SplitPlan
     regions: dict[str, RegionClock]
     arrays: Annotated[dict[str, SeriesInfo], Field(min_length=1)]
     sources: list[dict[str, Any]]
@@ -179,10 +179,10 @@ def info_of(values: Array, region: str, quantity: str, first_hour: int, source: 
     )
 
 
-def save_pack(folder: Path, arrays: Mapping[str, Array], **rest: Any) -> Manifest:
+def save_pack(folder: Path, series: Mapping[str, Array], **rest: Any) -> Manifest:
     """Write both files, each whole or not at all, the manifest last; `rest` are the other fields of `Manifest`."""
     buffer = BytesIO()
-    np.savez(buffer, **{name: np.asarray(x, dtype=np.float32) for name, x in arrays.items()})  # type: ignore[arg-type]
+    np.savez(buffer, **{name: np.asarray(x, dtype=np.float32) for name, x in series.items()})  # type: ignore[arg-type]
     data = buffer.getvalue()
     manifest = Manifest(sha256=hashlib.sha256(data).hexdigest(), **rest)
     text = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"

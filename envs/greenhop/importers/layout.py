@@ -1,0 +1,73 @@
+"""What every layout offers: options, a function that reads a file, and the currencies that prices may come in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from greenhop.errors import ConfigError
+from greenhop.importers.files import Floats, Sheet, bad
+
+KWH_PER_MWH = 1000.0
+PRICE_UNIT = re.compile(r"[(\[]\s*([A-Z]{3}|€|£|¥)\s*/\s*([kM]Wh)\s*[)\]]")
+SIGNS = {"€": "EUR", "£": "GBP", "¥": "CNY"}
+
+
+class Options(BaseModel):
+    """Base of the options of a layout: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PriceOptions(Options):
+    """`cny_per_unit` is the rate the user states; a price in CNY needs none."""
+
+    timezone: str | None = None
+    cny_per_unit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    rate_source: str = ""
+
+
+O = TypeVar("O", bound=Options)
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Layout(Generic[O, R]):
+    """A way files are laid out."""
+
+    what: str
+    options: type[O]
+    read: Callable[[Path, O], R]
+
+    def run(self, path: Path, given: dict[str, Any]) -> R:
+        """Check the options and read the file."""
+        return self.read(path, self.options.model_validate(given))
+
+
+def price_column(sheet: Sheet) -> tuple[str, str, float]:
+    """Column, currency and factor to a price per MWh of the one column whose name ends in `(CUR/MWh)`."""
+    found = [(h, m) for h in sheet.header if (m := PRICE_UNIT.search(h))]
+    if len(found) != 1:
+        names = ", ".join(sheet.header)
+        bad(sheet.path, None, f"{len(found)} columns are prices with a unit such as (EUR/MWh); columns: {names}")
+    name, match = found[0]
+    return name, SIGNS.get(match[1], match[1]), KWH_PER_MWH if match[2] == "kWh" else 1.0
+
+
+def in_cny(price: Floats, currency: str, options: PriceOptions, path: Path) -> tuple[Floats, str]:
+    """Prices in CNY, and the sentence about it for the manifest."""
+    rate = options.cny_per_unit
+    if currency == "CNY":
+        if rate not in (None, 1.0):
+            raise ConfigError(f"{path}: options.cny_per_unit = {rate:g}, but prices are in CNY already")
+        return price, "prices in CNY"
+    if rate is None:
+        raise ConfigError(
+            f"{path}: prices are in {currency}; state the rate in options: {{cny_per_unit: …}} (CNY for 1 {currency})"
+        )
+    return price * rate, f"1 {currency} = {rate:g} CNY, {options.rate_source or 'rate stated by the user'}"

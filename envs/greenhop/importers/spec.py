@@ -1,0 +1,144 @@
+"""What an import is told: inputs, clocks of regions, splits. And reading one input to its tidy series."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from greenhop.config import describe
+from greenhop.errors import ConfigError
+from greenhop.importers.hourly import Hourly, Spot, to_hourly
+from greenhop.importers.jobs import JobsConfig, arrivals
+from greenhop.importers.pv import PvConfig
+from greenhop.importers.quantities import check_range, quantity_of
+from greenhop.importers.registry import JOBS, NAMES, SERIES
+from greenhop.importers.turbine import WindConfig
+from greenhop.scenarios import one_line
+from greenhop.world.pack import UNITS, RegionClock, SplitPlan, check_quantity
+
+ARRIVALS = "arrivals"  # of all classes of a job trace
+
+
+class InputConfig(BaseModel):
+    """One file and the quantity it gives one region. `source` and `licence` go into the manifest as they are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    layout: str
+    path: Path
+    region: Annotated[str, Field(min_length=1, pattern=r"^[^/]+$")]
+    quantity: str
+    source: str = ""
+    licence: str = ""
+    max_gap_h: Annotated[int, Field(ge=0, le=24)] = 3
+    capacity_mw: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    lat_deg: Annotated[float, Field(ge=-90, le=90)] | None = None
+    lon_deg: Annotated[float, Field(ge=-180, le=180)] | None = None
+    pv: PvConfig = PvConfig()
+    wind: WindConfig = WindConfig()
+    jobs: JobsConfig | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known(self) -> InputConfig:
+        if self.layout not in NAMES:
+            raise ValueError(f"unknown layout {self.layout!r}; allowed: {', '.join(NAMES)}")
+        if self.layout in JOBS:
+            if self.quantity != ARRIVALS or self.jobs is None:
+                raise ValueError(
+                    f"layout {self.layout} gives quantity {ARRIVALS!r} and needs jobs: mean_loading, classes"
+                )
+        elif self.quantity == ARRIVALS:
+            raise ValueError(f"quantity {ARRIVALS!r} comes from a job trace; layouts: {', '.join(JOBS)}")
+        else:
+            check_quantity(self.quantity)
+        return self
+
+
+class ImportConfig(BaseModel):
+    """A whole import."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    inputs: Annotated[list[InputConfig], Field(min_length=1)]
+    regions: dict[str, RegionClock] = Field(default_factory=dict)
+    splits: SplitPlan = SplitPlan()
+
+    @model_validator(mode="after")
+    def _regions_exist(self) -> ImportConfig:
+        known = {i.region for i in self.inputs}
+        for name in self.regions:
+            if name not in known:
+                raise ValueError(f"regions: {name!r} has no input; inputs are of {', '.join(sorted(known))}")
+        return self
+
+
+def parse_import(data: Mapping[str, Any], where: str) -> ImportConfig:
+    """Check a mapping; the first problem becomes a one-line `ConfigError`."""
+    try:
+        return ImportConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(describe(error, where)) from None
+
+
+def load_import(path: Path) -> ImportConfig:
+    """Read a YAML file; paths of inputs are relative to its folder."""
+    try:
+        data = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except (OSError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        raise ConfigError(f"spec = {str(path)!r}: {one_line(error)}") from None
+    except Exception as error:  # the YAML parser's own classes belong to OmegaConf's dependency
+        raise ConfigError(f"spec = {str(path)!r}: not YAML: {one_line(error)}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"spec = {str(path)!r}: expected inputs: …")
+    config = parse_import({str(k): v for k, v in data.items()}, str(path))
+    inputs = [i.model_copy(update={"path": path.parent / i.path}) for i in config.inputs]
+    return config.model_copy(update={"inputs": inputs})
+
+
+def read_input(config: InputConfig) -> Hourly:
+    """Read one file to hourly series by quantity (several for the classes of a job trace).
+
+    Raises:
+        ConfigError: options or quantity do not fit the file.
+        DataError: the file cannot be read as its layout.
+    """
+    try:
+        if config.layout in JOBS:
+            return _read_jobs(config)
+        raw = SERIES[config.layout].run(config.path, config.options)
+    except ValidationError as error:
+        raise ConfigError(describe(error, f"options of layout {config.layout} for {config.path}")) from None
+    hourly = to_hourly(raw, config.max_gap_h)
+    lat, lon = config.lat_deg, config.lon_deg
+    if lat is not None and lon is not None:
+        hourly = replace(hourly, spot=Spot(lat, lon, hourly.spot.altitude_m))
+    return quantity_of(hourly, config)
+
+
+def _read_jobs(config: InputConfig) -> Hourly:
+    assert config.jobs is not None  # the model checks it
+    made = arrivals(JOBS[config.layout].run(config.path, config.options), config.jobs)
+    for name, values in made.values.items():
+        check_range(values, made, name)
+    return made
+
+
+def source_record(config: InputConfig, made: Hourly) -> dict[str, Any]:
+    """What the manifest says about an input: enough to repeat it and to judge it."""
+    given = config.model_dump(mode="json", exclude_defaults=True, exclude={"path"})
+    return {
+        **given,
+        "file": config.path.name,
+        "file_sha256": hashlib.sha256(config.path.read_bytes()).hexdigest(),
+        "source": config.source,
+        "licence": config.licence,
+        "units": {name: UNITS.get(name, "MWh of work per MW of IT capacity") for name in made.values},
+        "repairs": dict(sorted(made.repairs.items())),
+        "notes": list(made.notes),
+    }
