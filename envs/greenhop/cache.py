@@ -29,13 +29,13 @@ def cache_dir(kind: str) -> Path:
 
 
 def key_of(*parts: Any) -> str:
-    """A content key: SHA-256 over plain data, arrays and bytes."""
+    """A content key: SHA-256 over plain data (the order of sites and classes counts), arrays and bytes."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
             digest.update(f"{part.dtype.str}{part.shape}".encode() + np.ascontiguousarray(part).tobytes())
         else:
-            digest.update(part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode())
+            digest.update(part if isinstance(part, bytes) else json.dumps(part).encode())
         digest.update(b"|")
     return digest.hexdigest()[:32]
 
