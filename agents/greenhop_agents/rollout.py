@@ -1,0 +1,118 @@
+"""Running many staggered episodes for a learner: the fleet, and what one step of it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from greenhop.rewards import reward_of
+from greenhop.simulator import Carry, Simulator, choose, random_start
+from greenhop.state import Flows, State
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """`B` running episodes. Episode n of environment i starts at a hash of (seed, i, n), whatever `B` is.
+
+    The step count lives on the host: episodes end by time alone, so no step has to ask the device.
+    """
+
+    carry: Carry
+    t: NDArray[np.int64]  # [B] step in the episode
+    env: Tensor  # [B] int64 number of each environment, which its starts follow from
+    episode: Tensor  # [B] int64 episodes begun so far
+    seed: int
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return len(self.t)
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """What a step of a fleet returned, before any restart."""
+
+    reward: Tensor  # [B]
+    truncated: NDArray[np.bool_]  # [B]
+    final: Carry  # carry after the step; where truncated, the end of an episode
+    flows: Flows
+
+
+def launch(sim: Simulator, num_envs: int, seed: int, every: int | None = None, first_env: int = 0) -> Fleet:
+    """Begin `num_envs` episodes; with `every`, staggered so that together they cover the whole episode.
+
+    Staggering runs price following (the zero action) until environment i has reached step `every·i mod T`.
+    """
+    env = torch.arange(first_env, first_env + num_envs, device=sim.params.device)
+    fleet = Fleet(
+        carry=_fresh(sim, seed, env, torch.zeros_like(env)),
+        t=np.zeros(num_envs, dtype=np.int64),
+        env=env,
+        episode=torch.ones_like(env),
+        seed=seed,
+    )
+    if every is None:
+        return fleet
+    return _stagger(sim, fleet, every * env.cpu().numpy() % sim.params.steps)
+
+
+def _stagger(sim: Simulator, fleet: Fleet, offset: NDArray[np.int64]) -> Fleet:
+    """Run each environment `offset` steps with the zero action."""
+    start, carry = fleet.carry, fleet.carry
+    action = carry.packed.new_zeros(fleet.size, sim.action_size)
+    longest = int(offset.max())
+    with torch.no_grad():
+        for done in range(longest):
+            waiting = torch.from_numpy(longest - done > offset).to(action.device)
+            carry = choose(waiting, start, sim.act(choose(waiting, start, carry), action)[0])
+    return Fleet(carry, offset.astype(np.int64), fleet.env, fleet.episode, fleet.seed)
+
+
+def _fresh(sim: Simulator, seed: int, env: Tensor, episode: Tensor) -> Carry:
+    return sim.begin(random_start(torch.full_like(env, seed), env, episode, sim.bank.n_starts))
+
+
+def advance(sim: Simulator, fleet: Fleet, action: Tensor) -> tuple[Fleet, Stepped]:
+    """One step with actions `[B, A]`, through which gradients flow; episodes that end begin anew."""
+    carry, flows = sim.act(fleet.carry, action)
+    truncated = fleet.t + 1 == sim.params.steps
+    stepped = Stepped(reward_of(sim.params, flows), truncated, carry, flows)
+    if not truncated.any():
+        return Fleet(carry, fleet.t + 1, fleet.env, fleet.episode, fleet.seed), stepped
+    ended = carry.state.t >= sim.params.steps
+    carry = choose(ended, _fresh(sim, fleet.seed, fleet.env, fleet.episode), carry)
+    t = np.where(truncated, 0, fleet.t + 1)
+    return Fleet(carry, t, fleet.env, fleet.episode + ended, fleet.seed), stepped
+
+
+def detach(fleet: Fleet) -> Fleet:
+    """The same fleet, cut off from the gradient."""
+    state = type(fleet.carry.state)(*(x.detach() for x in fleet.carry.state))
+    return Fleet(Carry(state, fleet.carry.packed), fleet.t, fleet.env, fleet.episode, fleet.seed)
+
+
+def fleet_state(fleet: Fleet) -> dict[str, Any]:
+    """Everything a checkpoint needs to go on with these episodes."""
+    return {
+        "state": dict(fleet.carry.state._asdict()),
+        "t": torch.from_numpy(fleet.t),
+        "env": fleet.env,
+        "episode": fleet.episode,
+        "seed": fleet.seed,
+    }
+
+
+def restore_fleet(sim: Simulator, data: Mapping[str, Any]) -> Fleet:
+    """The fleet that `fleet_state` described; the present rows are read again from the world."""
+    device = sim.params.device
+    state = State(**{name: x.to(device) for name, x in data["state"].items()})
+    packed = sim.bank.table.index_select(0, state.world_row + state.t)
+    env, episode = data["env"].to(device), data["episode"].to(device)
+    return Fleet(Carry(state, packed), data["t"].numpy(), env, episode, data["seed"])

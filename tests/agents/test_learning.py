@@ -1,0 +1,92 @@
+"""Learners find the known optimum of a two-state problem, and improve `pair2`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from greenhop.simulator import Simulator, build_simulator
+from greenhop_agents import shac
+from greenhop_agents.evaluate import evaluate
+from greenhop_agents.learner import build_learner
+from greenhop_agents.rules import PriceFollow
+from tests.agents.toy import STARTS, STEPS, Toy, toy_score
+
+NET = {"kind": "mlp", "width": 32, "layers": 2}
+CLOSE = 95.0  # % of the saving that the Riccati solution makes
+CASES: dict[str, tuple[str, dict[str, Any], int]] = {
+    "shac": ("shac", {"horizon": 4, "learning_rate": 1e-2, "critic_warmup": 10, "num_envs": 64, "network": NET}, 35),
+    "analytic": ("shac", {"horizon": 0, "learning_rate": 1e-2, "num_envs": 64, "network": NET}, 15),
+    "ppo": (
+        "ppo",
+        {"horizon": 12, "num_envs": 128, "gamma": 1.0, "bootstrap_truncated": False, "learning_rate": 3e-3}
+        | {"network": NET | {"log_std": -0.7}},
+        15,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_learner_nearly_reaches_the_riccati_optimum(case: str) -> None:
+    kind, options, updates = CASES[case]
+    toy = Toy()
+    learner = build_learner(toy.as_simulator(), kind, options, 0, reference=torch.zeros(STARTS, STEPS))
+    for i in range(updates):
+        learner.learn_once(i / updates)
+    assert toy_score(toy, learner.agent.actor.act) > CLOSE
+
+
+def cost(sim: Simulator, policy: Any) -> float:
+    """Mean cost of eight episodes."""
+    return sum(e.cost_cny for e in evaluate(sim, policy, sim.bank.spread(8))) / 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "options", "updates"),
+    [
+        ("shac", {"horizon": 0, "num_envs": 32, "learning_rate": 5e-3, "network": {"width": 32}}, 16),
+        ("ppo", {"horizon": 12, "num_envs": 256, "bootstrap_truncated": False, "network": {"width": 32}}, 40),
+    ],
+)
+def test_a_learner_beats_price_following_on_pair2(
+    day: Simulator, kind: str, options: dict[str, Any], updates: int
+) -> None:
+    learner = build_learner(day, kind, options, 0)
+    for i in range(updates):
+        learner.learn_once(i / updates)
+    held_out = build_simulator(day.scenario, "val", year_ids=[0])
+    assert cost(held_out, learner.policy(kind)) < cost(held_out, PriceFollow())
+
+
+def test_the_analytic_gradient_is_the_derivative_of_the_episode_reward() -> None:
+    toy = Toy()
+    options = {"horizon": 0, "num_envs": 8, "network": NET}
+    learner = build_learner(toy.as_simulator(), "shac", options, 0, reference=torch.zeros(STARTS, STEPS))
+    agent = learner.agent
+    assert isinstance(agent, shac.Shac)
+    weight = agent.actor.get_parameter("mean.6.bias")
+
+    def objective() -> torch.Tensor:
+        return shac.collect(toy.as_simulator(), agent, 0.0)[0].objective
+
+    (grad,) = torch.autograd.grad(objective(), weight)
+    h = 1e-2
+    with torch.no_grad():
+        weight.add_(h)
+        high = objective()
+        weight.sub_(2 * h)
+        low = objective()
+    torch.testing.assert_close(grad, ((high - low) / (2 * h)).reshape(1), rtol=1e-2, atol=1e-4)
+
+
+def test_windows_of_a_staggered_fleet_cover_the_whole_episode() -> None:
+    toy = Toy()
+    options = {"horizon": 4, "num_envs": 9, "critic_warmup": 0, "network": NET}
+    learner = build_learner(toy.as_simulator(), "shac", options, 0, reference=torch.zeros(STARTS, STEPS))
+    assert sorted(set(learner.agent.fleet.t.tolist())) == [0, 4, 8]
+    assert (learner.agent.fleet.carry.state.t.numpy() == learner.agent.fleet.t).all()
+    learner.learn_once(0.0)
+    assert (learner.agent.fleet.carry.state.t.numpy() == learner.agent.fleet.t).all()
