@@ -94,6 +94,6 @@ def _parts(
     """Beam (normal) and diffuse irradiance, measured or by Erbs."""
     if "dni_w_per_m2" in values and "dhi_w_per_m2" in values:
         return values["dni_w_per_m2"], values["dhi_w_per_m2"]
-    split = pvlib.irradiance.erbs(ghi, zenith, middle.dayofyear.to_numpy())
+    split = pvlib.irradiance.erbs(ghi, zenith, middle.day_of_year.to_numpy())
     dni, dhi = (np.nan_to_num(np.asarray(split[c], dtype=np.float64)) for c in ("dni", "dhi"))
     return np.where(zenith < LOW_SUN_DEG, dni, 0.0), np.where(zenith < LOW_SUN_DEG, dhi, ghi)
