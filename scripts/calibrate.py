@@ -30,8 +30,11 @@ def main(config: DictConfig) -> None:
     with progress_bar(f"bounds of {scenario.name}", "episode") as progress:
         measured = measure(sim, starts, config.workers, progress)
     found = checks({**facts(sim), **ladder(sim, measured)})
-    Console().print(_table(found, f"{scenario.name}, {config.split}: {config.episodes} episodes"))
-    write_json(config.json, [c.as_row() for c in found])
+    costs = measured.costs_cny()
+    console = Console()
+    console.print(_table(found, f"{scenario.name}, {config.split}: {config.episodes} episodes"))
+    console.print("million CNY: " + ", ".join(f"{name} {cost / 1e6:.1f}" for name, cost in costs.items()))
+    write_json(config.json, {"cost_cny": costs, "checks": [c.as_row() for c in found]})
     if any(c.passed is False for c in found):
         raise SystemExit(MISSED)
 

@@ -77,6 +77,14 @@ class Measured:
     optimal: list[dict[str, float]]  # totals of the optimal plans
     binding: list[Binding]
 
+    def costs_cny(self) -> dict[str, float]:
+        """Mean cost of an episode by policy, the bound last."""
+        return {
+            "stay": float(np.mean([e.cost_cny for e in self.stay])),
+            "price_follow": float(np.mean([e.cost_cny for e in self.follow])),
+            "bound": float(np.mean(self.bound_cny)),
+        }
+
 
 def checks(values: Mapping[str, float]) -> list[Check]:
     """Every target of the table beside its measured value."""
@@ -125,14 +133,7 @@ def _hours(binds: NDArray[np.bool_]) -> float:
 
 def ladder(sim: Simulator, measured: Measured) -> dict[str, float]:
     """Values that need episodes, by the names of the table."""
-    stay, follow, best = (
-        float(np.mean(costs))
-        for costs in (
-            [e.cost_cny for e in measured.stay],
-            [e.cost_cny for e in measured.follow],
-            measured.bound_cny,
-        )
-    )
+    stay, follow, best = measured.costs_cny().values()
     total = _sum(e.totals for e in measured.stay)
     optimal = _sum(measured.optimal)
     site = _sum(s for e in measured.stay for s in e.sites.values())
