@@ -171,13 +171,13 @@ def test_a_film_that_cannot_be_written_is_refused_at_once(pair: Simulator, path:
 def test_gymnasium_records_videos_of_the_env(pair: Simulator, tmp_path: Path) -> None:
     if find_spec("moviepy") is None:
         pytest.skip("RecordVideo needs moviepy, which is not installed")
-    env: gym.Env[Any, Any] = gym.wrappers.RecordVideo(make(pair, "rgb_array"), str(tmp_path))
+    env: gym.Env[Any, Any] = gym.wrappers.RecordVideo(make(pair, "rgb_array"), str(tmp_path / "videos"))
     env.reset(seed=0)
     truncated = False
     while not truncated:
         truncated = env.step(np.zeros(env.action_space.shape or (), dtype=np.float32))[3]
     env.close()
-    assert list(tmp_path.glob("*.mp4"))
+    assert list((tmp_path / "videos").glob("*.mp4"))
 
 
 def test_gymnasium_collects_frames_of_the_env(pair: Simulator) -> None:

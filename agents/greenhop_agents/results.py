@@ -1,0 +1,206 @@
+"""From finished jobs to tables: one tidy row per agent, seed and episode, and what figures need beyond that."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from greenhop.state import COST_TERMS
+from greenhop_agents.benchmark import Collected
+from greenhop_agents.evaluate import score
+from greenhop_agents.jobs import BOUND, REFERENCE, Done, Result
+from greenhop_agents.runs import PACKAGES, git_commit
+from greenhop_agents.stats import Array
+
+COLUMNS = (
+    "agent",
+    "seed",
+    "scenario",
+    "split",
+    "episode",
+    "cost_cny",
+    "reference_cny",
+    "bound_cny",
+    "carbon_kg",
+    "green_share",
+    "missed_share",
+    "migrated_mwh",
+    "decision_s",
+)
+SCENARIO = "scenario"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How far below price following the training episodes of one run were, in % of its cost."""
+
+    agent: str
+    seed: int
+    steps: NDArray[np.float64]
+    saving_percent: Array
+
+
+@dataclass(frozen=True)
+class Results:
+    """A benchmark in tables."""
+
+    frame: pd.DataFrame  # COLUMNS
+    details: pd.DataFrame  # agent (`bound` too), seed, scenario, episode, cost terms and quantities
+    weeks: dict[str, dict[str, Any]]  # series by policy, see `jobs`
+    curves: list[Curve]
+    failures: list[Done]
+    facts: dict[str, Any]  # command, commit, hardware, time
+    setting: dict[str, Any]  # the first scenario, as data
+
+    @property
+    def scenarios(self) -> list[str]:
+        """Labels of the settings, the first one first."""
+        return list(dict.fromkeys(self.frame[SCENARIO]))
+
+    @property
+    def agents(self) -> list[str]:
+        """Agents in the order they were asked for."""
+        return list(dict.fromkeys(self.frame["agent"]))
+
+    def matrix(self, agent: str, scenario: str, column: str = "score") -> Array:
+        """`[runs, episodes]` of a column or of the score; runs that lack an episode are left out."""
+        part = self.frame[(self.frame["agent"] == agent) & (self.frame[SCENARIO] == scenario)]
+        if column == "score":
+            part = part.assign(score=score(part["reference_cny"], part["cost_cny"], part["bound_cny"]))  # type: ignore[arg-type]
+        wide = part.pivot(index="seed", columns="episode", values=column)
+        episodes = self.frame[self.frame[SCENARIO] == scenario]["episode"].unique()
+        return np.asarray(wide.reindex(columns=np.sort(episodes)).dropna().to_numpy(dtype=np.float64))
+
+
+def gather(collected: Collected, root: Path, facts: dict[str, Any]) -> Results:
+    """Tables of everything that finished."""
+    benchmark = collected.plan.benchmark
+    evaluated = collected.of_kind("evaluate")
+    bounds = {(j.spec["setting"], j.spec["episode"]): r for j, r in collected.of_kind("bound")}
+    records = [(j.spec, e) for j, r in evaluated for e in r["episodes"]]
+    reference = {(s["setting"], e["episode"]): e["cost_cny"] for s, e in records if s["policy"] == REFERENCE}
+    wanted = [(s, e) for s, e in records if s["policy"] in benchmark.agents]
+    rows = [_row(s, e, reference, bounds) for s, e in wanted]
+    details = [
+        {"agent": s["agent"], "seed": s["seed"], SCENARIO: s["setting"], "episode": e["episode"], **e["totals"]}
+        for s, e in wanted
+    ]
+    details += [{"agent": BOUND, "seed": 0, SCENARIO: s, "episode": e, **r["totals"]} for (s, e), r in bounds.items()]
+    weeks = {j.spec["agent"]: r["week"] for j, r in collected.of_kind("week")}
+    weeks |= next(({BOUND: r["week"]} for r in bounds.values() if "week" in r), {})
+    order = [*benchmark.weeks, *weeks]
+    return Results(
+        frame=pd.DataFrame(rows, columns=list(COLUMNS)),
+        details=pd.DataFrame(details),
+        weeks={name: weeks[name] for name in dict.fromkeys(order) if name in weeks},
+        curves=[c for j, r in collected.of_kind("train") if (c := _curve(root / "runs" / j.spec["run"], j.spec, r))],
+        failures=collected.failures,
+        facts=facts,
+        setting=next(iter(collected.plan.settings.values())).scenario,
+    )
+
+
+def _row(spec: Any, e: dict[str, Any], reference: dict[Any, float], bounds: dict[Any, Result]) -> list[Any]:
+    at = (spec["setting"], e["episode"])
+    totals = e["totals"]
+    return [
+        spec["agent"],
+        spec["seed"],
+        spec["setting"],
+        spec["split"],
+        e["episode"],
+        e["cost_cny"],
+        reference.get(at, math.nan),
+        bounds[at]["bound_cny"] if at in bounds else math.nan,
+        totals["carbon_kg"],
+        e["green_share"],
+        e["missed_share"],
+        totals["migrated_mwh"],
+        e["decision_s"],
+    ]
+
+
+def _curve(folder: Path, spec: Any, result: Result) -> Curve | None:
+    """The learning curve of a run folder; None where its logs hold nothing known."""
+    logs = sorted(folder.rglob("events.out.tfevents.*"))
+    if not logs:
+        return None
+    events = EventAccumulator(str(logs[0].parent), size_guidance={"scalars": 0})
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    reference, scale = result["train_reference_cny"], result["cost_scale_cny"]
+    terms = [f"env/{term}_cny" for term in COST_TERMS]
+    if "rollout/saving_mean" in tags:
+        steps, saving = _scalars(events, ["rollout/saving_mean"])
+        percent = 100.0 * saving * scale * result["episode_steps"] / reference
+    elif set(terms) <= tags:
+        steps, cost = _scalars(events, terms)
+        percent = 100.0 * (reference - cost) / reference
+    elif "rollout/ep_rew_mean" in tags:
+        steps, reward = _scalars(events, ["rollout/ep_rew_mean"])
+        percent = 100.0 * (reference + reward * scale) / reference
+    else:
+        return None
+    config = spec["config"]
+    return Curve(config["agent"]["name"], config["seed"], steps, percent)
+
+
+def _scalars(events: Any, tags: Sequence[str]) -> tuple[Array, Array]:
+    """Steps of the first tag, and the sum of all tags at them."""
+    columns = [events.Scalars(tag) for tag in tags]
+    n = min(len(column) for column in columns)
+    steps = np.array([event.step for event in columns[0][:n]], dtype=np.float64)
+    return steps, np.array([[event.value for event in column[:n]] for column in columns]).sum(0)
+
+
+def facts_of(command: str, wall_s: float, collected: Collected) -> dict[str, Any]:
+    """What a reader must know to repeat or to trust the numbers."""
+    results = collected.results.values()
+    return {
+        "command": command,
+        "commits": sorted({r["commit"] for r in results if r.get("commit")} or {git_commit() or "unknown"}),
+        "seeds": collected.plan.benchmark.seeds,
+        "hardware": _hardware(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "wall_s": wall_s,
+        "job_s": sum(r["seconds"] for r in results),
+        "resumed_jobs": collected.resumed,
+        "jobs": len(collected.plan.jobs),
+    }
+
+
+def _hardware() -> str:
+    """Processor, usable cores and graphics card of this machine."""
+    import torch
+
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    except OSError:
+        pass  # not Linux: the short name must do
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    card = f", {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else ""
+    return f"{name}, {cores} cores{card}"
+
+
+def write_results(results: Results, root: Path) -> None:
+    """`results.csv`, `details.csv` and `facts.json`, each whole or not at all."""
+    for name, frame in (("results", results.frame), ("details", results.details)):
+        draft = root / f".{name}.{os.getpid()}"
+        frame.to_csv(draft, index=False, float_format="%.10g", lineterminator="\n")
+        draft.replace(root / f"{name}.csv")
+    (root / "facts.json").write_text(json.dumps(results.facts, indent=1) + "\n", encoding="utf-8")

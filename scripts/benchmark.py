@@ -1,0 +1,56 @@
+"""Compare agents on the same held-out episodes: statistics, table, figures and a page, in one folder.
+
+Interrupted? The same command goes on where it stopped. A failed job is reported and stops no other one (exit code 1).
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+from omegaconf import DictConfig
+
+from greenhop_agents.cli import run
+
+JOB_FAILED = 1
+COMMAND = shlex.join(["python", "scripts/benchmark.py", *sys.argv[1:]])  # as typed, before Hydra sees it
+
+
+def main(config: DictConfig) -> None:
+    """Plan, run, report."""
+    from pathlib import Path
+    from time import perf_counter
+
+    from rich.console import Console
+
+    from greenhop_agents.benchmark import make_plan, run_plan
+    from greenhop_agents.progress import progress_bar
+    from greenhop_agents.report import sentence, short_table, write_report
+    from greenhop_agents.results import facts_of, gather
+
+    began = perf_counter()
+    plan = make_plan(config)
+    with progress_bar(f"benchmark {plan.benchmark.name}", "job") as update:
+        collected = run_plan(plan, config, update)
+    root = Path(config.output)
+    facts = {
+        "title": f"Greenhop benchmark {plan.benchmark.name}",
+        **facts_of(COMMAND, perf_counter() - began, collected),
+    }
+    results = gather(collected, root, facts)
+    write_report(results, root)
+    console = Console()
+    for scenario in results.scenarios:
+        console.print(short_table(results, scenario))
+        console.print(sentence(results, scenario))
+    console.print(
+        f"\nreport: {root / 'report.html'}\ncurves: tensorboard --logdir {root / 'tensorboard'}", soft_wrap=True
+    )
+    for done in collected.failures:
+        print(f"failed: {done.job.kind} {done.job.label}: {done.error}", file=sys.stderr)
+    if collected.failures:
+        raise SystemExit(JOB_FAILED)
+
+
+if __name__ == "__main__":
+    run("benchmark", main)
