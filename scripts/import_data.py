@@ -42,13 +42,13 @@ def _given(config: DictConfig) -> ImportConfig:
 
 def _table(manifest: Manifest, title: str) -> Table:
     table = Table(title=f"world pack {title}; weeks of train/val/test", title_justify="left")
-    for heading in ("series", "from (UTC)", "hours", "least", "mean", "most", "weeks"):
+    for heading in ("series", "from (UTC)", "least", "mean", "most", "weeks"):
         table.add_column(heading, justify="left" if heading == "series" else "right", no_wrap=True)
     for name, info in manifest.arrays.items():
         weeks = weeks_by_split(info, manifest.regions[info.region], manifest.splits)
         numbers = (f"{x:.3g}" for x in (info.minimum, info.mean, info.maximum))
         start = f"{info.start_utc:%Y-%m-%d}"
-        table.add_row(name, start, str(info.hours), *numbers, "/".join(map(str, weeks.values())))
+        table.add_row(name, start, *numbers, "/".join(map(str, weeks.values())))
     return table
 
 

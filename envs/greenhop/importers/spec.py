@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from yaml import YAMLError
 
 from greenhop.config import describe
 from greenhop.errors import ConfigError
@@ -92,7 +93,7 @@ def load_import(path: Path) -> ImportConfig:
         data = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     except (OSError, OmegaConfBaseException, UnicodeDecodeError) as error:
         raise ConfigError(f"spec = {str(path)!r}: {one_line(error)}") from None
-    except Exception as error:  # the YAML parser's own classes belong to OmegaConf's dependency
+    except YAMLError as error:
         raise ConfigError(f"spec = {str(path)!r}: not YAML: {one_line(error)}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"spec = {str(path)!r}: expected inputs: …")
