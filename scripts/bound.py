@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from omegaconf import DictConfig
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING
 
-from greenhop.lp.solve import Options
-from greenhop.simulator import build_simulator
-from greenhop_agents.bounds import EpisodeBound, episode_bounds
-from greenhop_agents.cli import check_json_path, run, scenario_of, write_json
-from greenhop_agents.progress import progress_bar
+from omegaconf import DictConfig
+
+from greenhop_agents.cli import run, scenario_of, write_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from greenhop_agents.bounds import EpisodeBound
 
 
 def main(config: DictConfig) -> None:
     """Solve, certify, print; write JSON last."""
-    check_json_path(config.json)
+    from rich.console import Console
+
+    from greenhop.lp.solve import Options
+    from greenhop.simulator import build_simulator
+    from greenhop_agents.bounds import episode_bounds
+    from greenhop_agents.progress import progress_bar
+
     scenario = scenario_of(config)
     sim = build_simulator(scenario, config.split)
     options = Options(solver=config.solver.name, time_limit_s=config.solver.time_limit_s)
@@ -27,6 +34,8 @@ def main(config: DictConfig) -> None:
 
 
 def _table(bounds: list[EpisodeBound], title: str) -> Table:
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left")
     for heading in ("episode", "bound\nCNY", "plan replayed\nCNY", "relative gap", "solver\ns"):
         table.add_column(heading, justify="right")

@@ -1,103 +1,225 @@
-"""What the scripts share: Hydra with one-line errors, progress bars, JSON output, devices."""
+"""What the scripts share: Hydra with one-line errors, checked settings, JSON output, devices.
+
+Torch and Hydra are imported where they are needed, so that `--help` and mistakes on the command line answer at once.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-import hydra
-import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, Field, ValidationError
 
-from greenhop.config import ScenarioConfig, parse_scenario
+from greenhop.config import Count, Positive, ScenarioConfig, Split, describe, parse_scenario
 from greenhop.errors import ConfigError, GreenhopError
 from greenhop.scenarios import compose_scenario, config_dir, one_line
 
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
 USER_ERROR = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+OWN_SCENARIO = "own"  # what Hydra calls a scenario file of the user
+
+
+class SolverSettings(BaseModel):
+    """`solver.*`; the names are those of `greenhop.lp.solve.SolverName`."""
+
+    name: Annotated[str, Field(pattern="^(ipx|simplex|hipo|pdlp)$")] = "ipx"
+    time_limit_s: Positive = 3600.0
+
+
+class EvaluationSettings(BaseModel):
+    """`evaluation.*`: the held-out episodes a trained agent is scored on."""
+
+    split: Split = "test"
+    episodes: Count = 1
+    bound: bool = False
+
+
+class Settings(BaseModel):
+    """Types and ranges of the keys that scripts share; a script uses some of them, other keys are its own affair."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    total_steps: Count = 1
+    split: Split = "test"
+    episodes: Count = 1
+    workers: Count = 1
+    bound: bool = False
+    policy: str = ""
+    device: str = "auto"
+    output: str = ""
+    json_path: str | None = Field(default=None, alias="json")
+    evaluation: EvaluationSettings = EvaluationSettings()
+    solver: SolverSettings = SolverSettings()
 
 
 def run(config_name: str, task: Callable[[DictConfig], None]) -> None:
-    """Run a script: check the command line, let Hydra compose (and sweep), turn user errors into one line and exit 2."""
-    torch.set_num_threads(1 if not torch.cuda.is_available() else torch.get_num_threads())
+    """Run a script: check the command line, let Hydra compose (and sweep), user errors become one line and exit code 2."""
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(help_text(config_name))
+        return
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads only wait for each other on a busy machine
     try:
         _prepare(config_name)
+        _launch(config_name, task)
     except GreenhopError as error:
         fail(error)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+
+
+def fail(error: BaseException) -> NoReturn:
+    """One line on stderr, exit code 2."""
+    print(f"error: {one_line(error)}", file=sys.stderr)
+    raise SystemExit(USER_ERROR)
+
+
+def help_text(config_name: str) -> str:
+    """What the script does, its keys as its YAML file shows them, and the choices there are."""
+    script = sys.modules["__main__"].__doc__ or ""
+    text = (config_dir() / f"{config_name}.yaml").read_text(encoding="utf-8")
+    example, _, rest = text.partition("\n")
+    keys = rest.partition("_self_\n")[2].partition("hydra:")[0]
+    own = "\n".join(line for line in keys.splitlines() if "override hydra/" not in line).strip()
+    lines = [
+        script.strip(),
+        f"\n{example.removeprefix('# ')}\n",
+        *(f"{group}: {', '.join(_choices(group))}" for group in ("scenario", "agent") if f"- {group}:" in rest),
+        "scenario=path/to/own.yaml takes a file of your own; scenario.KEY=VALUE sets any key of its schema.\n",
+        f"{own}\n",
+        "-m sweeps over comma-separated values; --cfg job prints the composed configuration; --hydra-help says more.",
+    ]
+    return "\n".join(lines)
+
+
+def _launch(config_name: str, task: Callable[[DictConfig], None]) -> None:
+    import hydra
 
     def guarded(config: DictConfig) -> None:
         try:
-            task(config)
+            task(checked_settings(config, config_name))
         except GreenhopError as error:
             fail(error)
 
     hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")(guarded)()
 
 
-def fail(error: BaseException) -> None:
-    """One line on stderr, exit code 2."""
-    print(f"error: {one_line(error)}", file=sys.stderr)
-    raise SystemExit(USER_ERROR)
+def checked_settings(config: DictConfig, config_name: str) -> DictConfig:
+    """The configuration with its shared keys checked and converted, its scenario checked, its output path possible.
+
+    Raises:
+        ConfigError: the first key that is wrong.
+    """
+    try:
+        own = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        checked = Settings.model_validate(own).model_dump(by_alias=True, exclude_unset=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{one_line(error)}; in {config_name}.yaml") from None
+    except ValidationError as error:
+        raise ConfigError(describe(error, f"{config_name}.yaml")) from None
+    if "scenario" in config:  # an import has none
+        scenario_of(config)
+    check_json_path(config.get("json"))
+    merged = OmegaConf.merge(config, checked)
+    assert isinstance(merged, DictConfig)
+    return merged
 
 
 def _prepare(config_name: str) -> None:
     """Check every override before Hydra runs, and make scenario files given by path known to it."""
-    given = [a for a in sys.argv[1:] if not a.startswith("-")]
-    flags = [a for a in sys.argv[1:] if a.startswith("-")]
-    if any(
-        f.split("=")[0] in ("--help", "-h", "--hydra-help", "--shell-completion", "-sc", "--version") for f in flags
-    ):
-        return
-    if any(f.split("=")[0] in ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn") for f in flags):
-        return  # the user brings a configuration of their own; Hydra judges it
-    for override in given:
-        if override.startswith("scenario=") and override.endswith((".yaml", ".yml")):
-            path = override.partition("=")[2]
-            ConfigStore.instance().store(group="scenario", name="own", node=compose_scenario(path))
-            sys.argv[sys.argv.index(override)] = "scenario=own"
-    sys.argv[1:] = [f"++{a}" if a.startswith("scenario.") else a for a in sys.argv[1:]]  # the schema judges these keys
-    _check_overrides(config_name, [a for a in sys.argv[1:] if not a.startswith("-")])
+    flags = _parsed(sys.argv[1:])
+    if flags.hydra_help or flags.shell_completion or flags.config_dir or flags.config_path or flags.config_name:
+        return  # nothing to run, or the user brings a configuration of their own; Hydra judges it
+    options = [text for text in sys.argv[1:] if text not in flags.overrides]
+    overrides = [_ours(text) for text in flags.overrides]
+    sys.argv[1:] = options + overrides  # Hydra stumbles over options between overrides
+    _check_overrides(config_name, overrides, bool(flags.multirun))
 
 
-def _check_overrides(config_name: str, given: list[str]) -> None:
-    """Every key must exist and every choice must be there; the first problem is reported with the nearest valid name."""
+def _parsed(arguments: list[str]) -> Namespace:
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see --help")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    return parser.parse_intermixed_args(arguments)
+
+
+def _ours(text: str) -> str:
+    """An override as Hydra shall see it: scenario files become choices, any key of the scenario schema may be set."""
+    if text.startswith("scenario="):
+        return f"scenario={','.join(map(_registered, text.partition('=')[2].split(',')))}"
+    return f"++{text}" if text.startswith("scenario.") else text
+
+
+def _registered(choice: str) -> str:
+    """The choice itself, or the name under which Hydra now knows the file `choice`."""
+    from hydra.core.config_store import ConfigStore
+
+    if not choice.endswith((".yaml", ".yml")):
+        return choice
+    known = ConfigStore.instance().repo.get("scenario", {})
+    name = f"{OWN_SCENARIO}{len(known)}"
+    ConfigStore.instance().store(group="scenario", name=name, node=compose_scenario(choice))
+    return name
+
+
+def _check_overrides(config_name: str, given: list[str], sweep: bool) -> None:
+    """Every key must exist and every choice must be there; the first problem is told with the nearest valid name."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
     try:
         overrides = OverridesParser.create().parse_overrides(given)
     except HydraException as error:
         raise ConfigError(f"{one_line(error)}; on the command line") from None
-    firsts = [(o, _first(o)) for o in overrides]
-    groups = [o for o, _ in firsts if (config_dir() / o.key_or_group).is_dir()]
-    for override in groups:
-        _check_choice(override)
-    base = _compose(config_name, [text for o, text in firsts if o in groups])
-    for override, _ in firsts:
-        if override not in groups and not override.is_add() and not override.key_or_group.startswith("hydra."):
+    groups = [o for o in overrides if (config_dir() / o.key_or_group).is_dir()]
+    for override in overrides:
+        if override.is_sweep_override() and not sweep:
+            raise ConfigError(f"{override.input_line}: several values are a sweep, which needs -m")
+        if override in groups:
+            _check_choice(override)
+    base = _compose(config_name, [_values(o)[0] for o in groups])
+    for override in overrides:
+        judged_later = override.key_or_group.startswith(("hydra.", "scenario."))  # by Hydra, by the schema
+        if override not in groups and not override.is_add() and not judged_later:
             _check_key(base, override.key_or_group)
-    _compose(config_name, [text for _, text in firsts])
+    _compose(config_name, [_values(o)[0] for o in overrides])
 
 
-def _first(override: Override) -> str:
-    """The override itself, or the first element of a sweep."""
+def _values(override: Override) -> list[str]:
+    """The override itself, or every element of a sweep as an override."""
     if not override.is_sweep_override():
-        return str(override.input_line)
-    return f"{override.key_or_group}={next(override.sweep_string_iterator())}"
+        return [str(override.input_line)]
+    return [f"{override.key_or_group}={value}" for value in override.sweep_string_iterator()]
+
+
+def _choices(group: str) -> list[str]:
+    names = sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+    return [name for name in names if not name.startswith("common")]
 
 
 def _check_choice(override: Override) -> None:
+    from hydra.core.config_store import ConfigStore
+
     group = override.key_or_group
-    allowed = sorted(p.stem for p in (config_dir() / group).glob("*.yaml") if not p.stem.startswith("common"))
+    allowed = _choices(group)
     own = ConfigStore.instance().repo.get(group, {})
-    for choice in _first(override).partition("=")[2].split(","):
+    for text in _values(override):
+        choice = text.partition("=")[2]
         if choice not in allowed and f"{choice}.yaml" not in own:
             raise ConfigError(f"{group}={choice}: unknown; allowed: {', '.join(allowed)}{_nearest(choice, allowed)}")
 
@@ -123,6 +245,9 @@ def _keys(node: Any, prefix: str = "") -> Iterable[str]:
 
 
 def _compose(config_name: str, overrides: list[str]) -> DictConfig:
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             return compose(config_name, overrides=overrides)
@@ -147,6 +272,8 @@ def pick_device(name: str) -> str:
     Raises:
         ConfigError: a device that torch does not know or cannot reach.
     """
+    import torch
+
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -158,8 +285,15 @@ def pick_device(name: str) -> str:
 
 def check_json_path(path: str | None) -> None:
     """Refuse an output path that cannot be written before any work is done."""
-    if path is not None and not Path(path).resolve().parent.is_dir():
-        raise ConfigError(f"json = {path!r}: the folder {Path(path).resolve().parent} does not exist")
+    if path is None:
+        return
+    folder = Path(path).resolve().parent
+    if not folder.is_dir():
+        raise ConfigError(f"json = {path!r}: the folder {folder} does not exist")
+    if Path(path).is_dir():
+        raise ConfigError(f"json = {path!r} is a folder; name a file")
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(f"json = {path!r}: the folder {folder} is not writable")
 
 
 def write_json(path: str | None, data: Any) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from greenhop_agents.evaluate import Episode, score
@@ -65,18 +66,18 @@ def _mean(values: Any) -> float:
 
 def as_table(lines: Sequence[Line], title: str) -> Table:
     """The table that scripts print."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("policy")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)  # fits into 80 columns
+    table.add_column("policy", no_wrap=True)
     for heading in (
-        "cost\nmillion CNY",
-        "saving captured\n%",
-        "carbon\nt",
-        "green share\n%",
-        "missed work\n%",
-        "migrated\nMWh",
-        "decision\nms",
+        "cost\nmillion\nCNY",
+        "saving\ncaptured\n%",
+        "carbon\n\nt",
+        "green\nshare\n%",
+        "missed\nwork\n%",
+        "migrated\n\nMWh",
+        "decision\n\nms",
     ):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for line in lines:
         table.add_row(
             line.policy,

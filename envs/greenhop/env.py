@@ -20,7 +20,7 @@ from greenhop.state import Flows
 from greenhop.vector_env import TensorVectorEnv, checked_action, spaces
 
 
-class HubEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
+class HubEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
     """One network of hubs.
 
     * Observation: float32 `[O]`, named by `sim.observer.parts`.
@@ -67,7 +67,7 @@ class HubEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self._show(self.tensors.carry, None)
         return np.array(obs[0].cpu().numpy(), dtype=np.float32), {}
 
-    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+    def step(self, action: NDArray[Any]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """One step; `info` holds the cost terms and physical quantities of this step by name."""
         array = checked_action(action, (self.sim.action_size,))
         before = self.tensors.carry

@@ -8,8 +8,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -46,6 +44,10 @@ def load_scenario(name: str | Path, overrides: Sequence[str] = ()) -> ScenarioCo
 
 def compose_scenario(name: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The scenario as a plain mapping, defaults lists and overrides applied, not yet checked."""
+    from hydra import compose, initialize_config_dir  # a tenth of a second that `--help` need not wait for
+    from hydra.errors import HydraException
+    from yaml import YAMLError
+
     text = str(name)
     own_file = Path(text) if text.endswith((".yaml", ".yml")) else None
     if own_file is None and text not in scenario_names():
@@ -61,7 +63,7 @@ def compose_scenario(name: str | Path, overrides: Sequence[str] = ()) -> dict[st
         with initialize_config_dir(str(folder), version_base="1.3"):
             config = compose(stem, overrides=[*(_settable(o) for o in overrides), search])
         data = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise ConfigError(f"{one_line(error)}; in scenario {text}") from None
     assert isinstance(data, dict)
     return {str(key): value for key, value in data.items()}

@@ -30,19 +30,22 @@ def spaces(sim: Simulator) -> tuple[gym.Space[Any], gym.Space[Any]]:
 
 
 def checked_action(action: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """A float32 array of the right shape without NaN or infinity; values outside −1…1 are clipped later.
+    """A float32 array of the right shape, clipped to −1…1.
 
     Raises:
-        ActionError: wrong shape, NaN or infinity.
+        ActionError: wrong shape, no numbers, NaN or infinity.
     """
-    array = np.asarray(action, dtype=np.float32)
+    array = np.asarray(action)
     if array.shape != shape:
         raise ActionError(f"action has shape {array.shape}, allowed is {shape}")
+    if array.dtype.kind not in "fiub":
+        raise ActionError(f"action holds {array.dtype}, allowed are real numbers")
     if not np.isfinite(array).all():
         raise ActionError(
             f"action holds {np.count_nonzero(~np.isfinite(array))} NaN or infinite values of {array.size}"
         )
-    return array
+    clipped: NDArray[np.float32] = np.clip(array, -1.0, 1.0).astype(np.float32)
+    return clipped
 
 
 class TensorVectorEnv:
@@ -97,7 +100,7 @@ class TensorVectorEnv:
         return starts
 
 
-class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]):
+class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     """The NumPy facade of `TensorVectorEnv`, a `gymnasium.vector.VectorEnv`.
 
     * Observation: float32 `[num_envs, O]`, named by `sim.observer.parts`.
@@ -147,13 +150,15 @@ class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[A
             obs = self.tensors.reset(first, starts)
             self._ended[:] = False
         else:
-            mask = np.asarray(mask, dtype=bool)
+            mask = np.array(mask, dtype=bool)
+            if mask.shape != (self.num_envs,):
+                raise ConfigError(f"options['reset_mask'] has shape {mask.shape}, allowed is ({self.num_envs},)")
             obs = self.tensors.restart(mask, starts)
             self._ended[mask] = False
         return _numpy(obs), {}
 
     def step(
-        self, actions: NDArray[np.float32]
+        self, actions: NDArray[Any]
     ) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """One step of every environment; what happens where an episode ended depends on the autoreset mode."""
         action = checked_action(actions, (self.num_envs, self.sim.action_size))
