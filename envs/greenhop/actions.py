@@ -292,7 +292,7 @@ def _lead_weights(leads: Tensor, slack: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class FullDecoder:
-    """Research on large action spaces: shares of every cohort served and moved, of every link and unit; 0 means half."""
+    """For research on large action spaces: shares of every cohort, link and unit; 0 means half."""
 
     params: Params
 

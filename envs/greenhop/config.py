@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from greenhop.errors import ConfigError
 
@@ -22,6 +22,7 @@ Efficiency = Annotated[float, Field(gt=0.0, le=1.0)]
 Pool = Literal["general", "ai", "hpc"]
 POOLS: tuple[Pool, ...] = ("general", "ai", "hpc")
 Split = Literal["train", "val", "test"]
+STEPS_H = (0.25, 0.5, 1.0)  # whole fractions of an hour, so that clocks and tables meet
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 TariffMode = Literal["administrative_tou", "spot", "negotiated", "direct_green"]
 ForecastMode = Literal["noisy", "perfect", "persistence", "none"]
@@ -176,13 +177,19 @@ class DecoderConfig(Model):
     hurry_from: Fraction = 0.5
 
 
+def _divides_the_hour(dt_h: float) -> float:
+    if dt_h not in STEPS_H:
+        raise ValueError(f"allowed: {', '.join(f'{step:g}' for step in STEPS_H)}")
+    return dt_h
+
+
 class ScenarioConfig(Model):
     """Everything that defines an environment."""
 
     name: str
     description: str = ""
     seed: Annotated[int, Field(ge=0)] = 0
-    dt_h: Literal[0.25, 0.5, 1.0] = 1.0
+    dt_h: Annotated[float, AfterValidator(_divides_the_hour)] = 1.0
     episode: EpisodeConfig = EpisodeConfig()
     years: YearsConfig = YearsConfig()
     capacity_year: Literal["now", "2030"] = "now"
@@ -239,7 +246,7 @@ class ScenarioConfig(Model):
 
     @model_validator(mode="after")
     def _shares_and_clocks_fit(self) -> ScenarioConfig:
-        classes = [*self.online.values(), *self.deferrable.values()]
+        classes: list[OnlineClassConfig | DeferrableClassConfig] = [*self.online.values(), *self.deferrable.values()]
         if not self.deferrable:
             raise ValueError("deferrable: at least one class is needed")
         for cls in classes:

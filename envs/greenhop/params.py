@@ -138,7 +138,7 @@ def build_params(
         **_power(scenario),
         **_money(scenario),
     }
-    tensors = {
+    tensors: dict[str, Any] = {
         key: torch.as_tensor(value, device=device, dtype=dtype if value.dtype.kind == "f" else torch.int64)
         for key, value in arrays.items()
         if isinstance(value, np.ndarray)
@@ -387,7 +387,8 @@ def _work_price(scenario: ScenarioConfig, all_in: NDArray[np.float64]) -> NDArra
     mean_price = float((all_in * capacity).sum() / capacity.sum())
     pue = load_table("cooling")["typical_marginal_pue"]
     busy = np.array([1.0 - scenario.pools[c.pool].idle_share for c in scenario.deferrable.values()])
-    return mean_price * pue * busy
+    price: NDArray[np.float64] = mean_price * pue * busy
+    return price
 
 
 def _cost_scale(scenario: ScenarioConfig) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from greenhop.params import Params
@@ -46,7 +47,7 @@ class RowLayout:
 
     def unpack(self, packed: Tensor) -> tuple[Row, Seen]:
         """Views into packed rows `[B, C]`."""
-        columns = packed.split([prod(shape) for _, shape in self.shapes], dim=1)
+        columns = torch.split(packed, [prod(shape) for _, shape in self.shapes], dim=1)
         parts = {
             name: column if len(shape) == 1 else column.reshape(packed.shape[0], *shape)
             for (name, shape), column in zip(self.shapes, columns, strict=True)
