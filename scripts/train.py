@@ -1,4 +1,4 @@
-"""Train an agent, evaluate it on held-out episodes beside the references, and keep everything in a run folder."""
+"""Train an agent (or go on with resume=RUN_DIR), score it on held-out episodes, and keep everything in a run folder."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
-from greenhop_agents.cli import check_json_path, run, write_json
+from greenhop_agents.cli import INTERRUPTED, check_json_path, run, write_json
+from greenhop_agents.parallel import join_team
 from greenhop_agents.progress import progress_bar
 from greenhop_agents.scoreboard import as_table, summarise
-from greenhop_agents.training import compare, train
+from greenhop_agents.training import compare, resumed, train
 
 
 def main(config: DictConfig) -> None:
     """Train, evaluate, print; files are written as they become final."""
+    config = resumed(config)
     check_json_path(config.json)
     console = Console()
-    with progress_bar(f"training {config.agent.name} on {config.scenario.name}", "step") as update:
-        policy = train(config, update)
+    try:
+        with progress_bar(f"training {config.agent.name} on {config.scenario.name}", "step") as update:
+            policy = train(config, update)
+    except KeyboardInterrupt as stop:
+        console.print(f"interrupted: {str(stop) or 'what was learnt is in ' + config.output}", soft_wrap=True)
+        raise SystemExit(INTERRUPTED) from None
+    if join_team().rank:
+        return  # one process reports for all
     with progress_bar("certified bounds", "episode") as update:
         episodes, bounds = compare(config, ["stay", "price_follow", policy], 2, update)
     records = [e.as_row() for group in episodes.values() for e in group]

@@ -3,7 +3,8 @@
 config.yaml         resolved configuration
 run.json            schema version, git commit, package versions, shapes
 tensorboard/        curves
-policy.safetensors  weights of the policy
+policy.safetensors  weights of the best policy on the validation episodes, or of the last one
+checkpoints/        native agents: what resume=RUN_DIR takes up
 evaluation.json     final evaluation, one record per policy and episode
 """
 
@@ -26,6 +27,7 @@ from greenhop.simulator import Simulator
 from greenhop_agents.policy import Policy
 
 SCHEMA = 1
+NATIVE = ("shac", "ppo")  # kinds of agents whose weights belong to networks.py
 PACKAGES = ("greenhop", "torch", "gymnasium", "numpy", "stable-baselines3", "highspy")
 
 
@@ -77,9 +79,11 @@ def load_policy(folder: Path, sim: Simulator) -> Policy:
     Raises:
         ConfigError: not a run folder, another schema, or shapes that do not fit.
     """
-    facts = _facts(folder)
+    facts = facts_of(folder)
+    agent = facts["agent"]
+    anywhere = agent["kind"] in NATIVE and agent["options"].get("network", {}).get("kind", "region") == "region"
     for key, here in (("obs_size", sim.obs_size), ("action_size", sim.action_size)):
-        if facts[key] != here:
+        if facts[key] != here and not anywhere:
             raise ConfigError(
                 f"policy = {str(folder)!r} was trained with {key} = {facts[key]} on {facts['scenario']}, "
                 f"but {sim.scenario.name} has {here}"
@@ -88,12 +92,17 @@ def load_policy(folder: Path, sim: Simulator) -> Policy:
         weights = load_file(folder / "policy.safetensors", device=str(sim.params.device))
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"policy = {str(folder)!r}: policy.safetensors cannot be read ({error})") from None
+    if agent["kind"] in NATIVE:
+        from greenhop_agents.learner import load_native, parse_options
+
+        return load_native(agent["name"], parse_options(agent["kind"], agent["options"]).network, weights, sim)
     from greenhop_agents.sb3 import load_sb3
 
-    return load_sb3(facts["agent"], weights, sim)
+    return load_sb3(agent, weights, sim)
 
 
-def _facts(folder: Path) -> dict[str, Any]:
+def facts_of(folder: Path) -> dict[str, Any]:
+    """What `run.json` says of a run folder."""
     try:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -24,6 +24,7 @@ from greenhop.rewards import REPORTED
 from greenhop.simulator import Simulator
 from greenhop.vector_env import TensorVectorEnv, checked_action, spaces
 from greenhop_agents.policy import ActionPolicy
+from greenhop_agents.validation import Validation
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "sac": SAC, "td3": TD3}
 
@@ -141,6 +142,29 @@ class Watch(BaseCallback):
         return self._tick(self.num_timesteps)
 
 
+class Validate(BaseCallback):
+    """Measures the policy on held-out episodes now and then and at the end; keeps the best one's weights."""
+
+    def __init__(self, validation: Validation, name: str, every: int) -> None:
+        super().__init__()
+        self._validation, self._name, self._every, self._done = validation, name, every, 0
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps // self._every > self._done:
+            self._done = self.num_timesteps // self._every
+            self._measure()
+        return True
+
+    def _on_training_end(self) -> None:
+        self._measure()
+
+    def _measure(self) -> None:
+        found = self._validation.measure(as_policy(self.model, self._name), self.model.policy.state_dict)
+        for tag, value in found.items():
+            self.logger.record(tag, value)
+        self.logger.dump(self.num_timesteps)
+
+
 def build_model(env: HubVecEnv, algorithm: str, seed: int, device: str, options: Mapping[str, Any]) -> BaseAlgorithm:
     """An SB3 model with an MLP policy; `options` are keyword arguments of the algorithm.
 
@@ -156,8 +180,10 @@ def build_model(env: HubVecEnv, algorithm: str, seed: int, device: str, options:
 
 
 def load_sb3(agent: Mapping[str, Any], weights: Mapping[str, Tensor], sim: Simulator) -> ActionPolicy:
-    """A policy from the weights of a run folder: the network is rebuilt from its configuration, nothing is unpickled."""
-    model = build_model(HubVecEnv(sim, 1), agent["algorithm"], 0, str(sim.params.device), agent["options"])
+    """A policy from the weights of a run folder: its network is rebuilt as configured, nothing is unpickled."""
+    model = build_model(
+        HubVecEnv(sim, agent["num_envs"]), agent["algorithm"], 0, str(sim.params.device), agent["options"]
+    )
     model.policy.load_state_dict(dict(weights))
     return as_policy(model, agent["name"])
 

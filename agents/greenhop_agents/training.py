@@ -1,4 +1,7 @@
-"""From a configuration to a trained, evaluated and saved agent."""
+"""From a configuration to a trained, evaluated and saved agent.
+
+`agent.kind` says who trains: `sb3` (Stable-Baselines3), or one of the native learners `shac` and `ppo`.
+"""
 
 from __future__ import annotations
 
@@ -7,40 +10,126 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from greenhop.errors import ConfigError
+from greenhop.scenarios import one_line
 from greenhop.simulator import Simulator, build_simulator
 from greenhop_agents.bounds import EpisodeBound, episode_bounds
 from greenhop_agents.cli import pick_device, scenario_of
 from greenhop_agents.evaluate import Episode, evaluate
+from greenhop_agents.parallel import join_team
 from greenhop_agents.policy import Policy
 from greenhop_agents.registry import find_policy
-from greenhop_agents.runs import save_policy, start_run
+from greenhop_agents.runs import load_policy, save_policy, start_run
+from greenhop_agents.validation import Validation, build_validation
 
 Update = Callable[[int, int], None]
+VALIDATION = {"episodes": 0, "every": 0.05, "bound": False}  # where a configuration says nothing: none
+CHECKPOINTS = 50  # of a training run
 
 
 def train_sb3(config: DictConfig, sim: Simulator, folder: Path, update: Update) -> Policy:
     """Train an SB3 agent and save its policy; an interrupt ends training early and keeps what was learnt."""
-    from greenhop_agents.sb3 import HubVecEnv, Watch, as_policy, build_model, learn
+    from greenhop_agents.sb3 import HubVecEnv, Validate, Watch, as_policy, build_model, learn
 
     agent: Any = OmegaConf.to_container(config.agent, resolve=True)
     env = HubVecEnv(sim, agent["num_envs"], config.seed)
     model = build_model(env, agent["algorithm"], config.seed, str(sim.params.device), agent["options"])
     total = int(config.total_steps)
 
+    validation = validation_of(config, folder)
+
     def tick(steps: int) -> bool:
         update(min(steps, total), total)
         return True
 
+    watchers: list[Watch | Validate] = [Watch(tick)]
+    if validation is not None:
+        watchers.append(Validate(validation, agent["name"], every=_every(config, total)))
     try:
-        learn(model, total, folder / "tensorboard", [Watch(tick)])
+        learn(model, total, folder / "tensorboard", watchers)
     finally:
-        save_policy(folder, model.policy.state_dict())
-    return as_policy(model, agent["name"])
+        if validation is None or validation.best_cny == float("inf"):
+            save_policy(folder, model.policy.state_dict())
+    return as_policy(model, agent["name"]) if validation is None else load_policy(folder, sim)
 
 
-TRAINERS: dict[str, Callable[[DictConfig, Simulator, Path, Update], Policy]] = {"sb3": train_sb3}
+def train_native(config: DictConfig, sim: Simulator, folder: Path, update: Update) -> Policy:
+    """Train a native agent, from the start or from the last checkpoint in its folder, and save its best policy.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C ended training early; everything is saved.
+    """
+    from greenhop_agents.learner import build_learner
+    from greenhop_agents.native import Schedule, Training
+
+    agent: Any = OmegaConf.to_container(config.agent, resolve=True)
+    total, team = int(config.total_steps), join_team()
+    training = Training(
+        learner=build_learner(sim, agent["kind"], agent["options"], config.seed, team),
+        name=agent["name"],
+        folder=folder,
+        schedule=Schedule(total, _every(config, total), max(1, total // CHECKPOINTS)),
+        identity={
+            "agent": agent,
+            "scenario": sim.scenario.model_dump(mode="json"),
+            "seed": config.seed,
+            "total": total,
+        },
+        validation=validation_of(config, folder) if team.rank == 0 else None,
+        leads=team.rank == 0,
+    )
+    if config.get("resume"):
+        training.resume()
+    finished = training.run(update)
+    if team.rank == 0 and training.validation is None:
+        save_policy(folder, training.learner.agent.actor.state_dict())
+    if not finished:
+        raise KeyboardInterrupt(f"saved after {training.steps} steps; go on with resume={folder}")
+    return load_policy(folder, sim) if team.rank == 0 else training.learner.policy(agent["name"])
+
+
+def _every(config: DictConfig, total: int) -> int:
+    """Steps between two validations."""
+    return max(1, int(total * ({**VALIDATION, **(config.get("validation") or {})}["every"])))
+
+
+def validation_of(config: DictConfig, folder: Path) -> Validation | None:
+    """Validation as `config.validation` asks for it; None where it asks for no episodes."""
+    wanted = {**VALIDATION, **(config.get("validation") or {})}
+    if not wanted["episodes"]:
+        return None
+    sim = build_simulator(scenario_of(config), "val", device=pick_device(config.device))
+    return build_validation(sim, int(wanted["episodes"]), bool(wanted["bound"]), folder)
+
+
+TRAINERS: dict[str, Callable[[DictConfig, Simulator, Path, Update], Policy]] = {
+    "sb3": train_sb3,
+    "shac": train_native,
+    "ppo": train_native,
+}
+
+
+def resumed(config: DictConfig) -> DictConfig:
+    """The configuration of the run that `config.resume` names, to be continued; `config` itself where it names none.
+
+    Raises:
+        ConfigError: no run folder, or an agent that cannot be resumed.
+    """
+    if not config.get("resume"):
+        return config
+    folder = Path(str(config.resume))
+    try:
+        kept = OmegaConf.load(folder / "config.yaml")
+    except (OSError, YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"resume = {str(folder)!r} is no run folder ({one_line(error)})") from None
+    if not isinstance(kept, DictConfig) or "agent" not in kept:
+        raise ConfigError(f"resume = {str(folder)!r} is no run folder: config.yaml names no agent")
+    if kept.agent.kind == "sb3":
+        raise ConfigError(f"resume = {str(folder)!r}: {kept.agent.name} cannot be continued; train it anew")
+    return OmegaConf.merge(kept, {"resume": str(folder), "output": str(folder), "json": config.json})  # type: ignore[return-value]
 
 
 def train(config: DictConfig, update: Update) -> Policy:
@@ -50,14 +139,15 @@ def train(config: DictConfig, update: Update) -> Policy:
     if config.total_steps < 1:
         raise ConfigError(f"total_steps = {config.total_steps} must be at least 1")
     sim = build_simulator(scenario_of(config), "train", device=pick_device(config.device))
-    start_run(Path(config.output), config, sim)
+    if not config.get("resume") and join_team().rank == 0:
+        start_run(Path(config.output), config, sim)
     return TRAINERS[config.agent.kind](config, sim, Path(config.output), update)
 
 
 def compare(
     config: DictConfig, policies: list[Policy | str], bound_workers: int, update: Update
 ) -> tuple[dict[str, list[Episode]], list[EpisodeBound] | None]:
-    """Evaluate policies (objects or names) on the same episodes of `config.evaluation`; bounds too if it asks for them."""
+    """Evaluate policies (objects or names) on the same episodes of `config.evaluation`, with bounds if it asks."""
     wanted = config.evaluation
     sim = build_simulator(scenario_of(config), wanted.split, device=pick_device(config.device))
     starts = sim.bank.spread(wanted.episodes)

@@ -1,0 +1,134 @@
+"""Run folders: what training leaves behind, Ctrl-C, resuming, and loading policies again."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import load_file
+
+from greenhop.errors import ConfigError
+from greenhop.scenarios import config_dir
+from greenhop.simulator import build_simulator
+from greenhop_agents.cli import scenario_of
+from greenhop_agents.pretrained import load_pretrained, publish
+from greenhop_agents.runs import load_policy
+from greenhop_agents.training import resumed, train
+
+SMALL = [
+    "scenario=pair2",
+    "++scenario.episode.length_h=6",
+    *(f"++scenario.years.{split}=1" for split in ("train", "val", "test")),
+    "validation.episodes=2",
+    "validation.every=0.5",
+    "device=cpu",
+]
+NATIVE = ["agent.options.num_envs=4", "agent.options.network.width=8", "agent.options.network.layers=1"]
+PPO = [*SMALL, "agent=ppo", *NATIVE, "agent.options.horizon=3", "total_steps=48"]
+SHAC = [*SMALL, "agent=shac", *NATIVE, "agent.options.horizon=3", "++agent.options.critic_warmup=1", "total_steps=48"]
+
+
+def config_of(output: Path, overrides: list[str]) -> DictConfig:
+    """The training configuration as the script would compose it."""
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return compose("train", [*overrides, f"output={output}"])
+
+
+def ignore(done: int, total: int) -> None:
+    """No progress bar."""
+
+
+@pytest.mark.parametrize("overrides", [PPO, SHAC], ids=["ppo", "shac"])
+def test_a_run_stopped_by_ctrl_c_goes_on_to_the_same_end(overrides: list[str], tmp_path: Path) -> None:
+    train(config_of(tmp_path / "whole", overrides), ignore)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == total // 2:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt, match="resume="):
+        train(config_of(tmp_path / "cut", overrides), interrupt)
+    assert signal.getsignal(signal.SIGINT) is before
+    nothing = config_of(tmp_path / "other", [*overrides, f"resume={tmp_path / 'cut'}"])
+    train(resumed(nothing), ignore)
+    last = [tmp_path / name / "checkpoints" / "000000048" / "tensors.safetensors" for name in ("whole", "cut")]
+    a, b = (load_file(path) for path in last)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_folder_holds_what_is_needed_to_repeat_it(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    policy = train(config_of(folder, PPO), ignore)
+    names = {p.name for p in folder.iterdir()}
+    assert names == {"config.yaml", "run.json", "tensorboard", "policy.safetensors", "checkpoints"}
+    facts = json.loads((folder / "run.json").read_text())
+    assert facts["agent"]["kind"] == "ppo"
+    assert {"git_commit", "packages", "seed"} <= facts.keys()
+    sim = build_simulator(scenario_of(config_of(folder, PPO)), "test")
+    carry = sim.begin(torch.arange(3))
+    again = load_policy(folder, sim).decide(sim, carry)
+    assert torch.equal(again.serve_mwh, policy.decide(sim, carry).serve_mwh)
+
+
+def test_a_region_policy_runs_on_another_graph_and_a_flat_one_is_refused(tmp_path: Path) -> None:
+    train(config_of(tmp_path / "region", PPO), ignore)
+    train(config_of(tmp_path / "flat", [*PPO, "agent.options.network.kind=mlp"]), ignore)
+    other = build_simulator("tri3", "train", overrides=["episode.length_h=6"], year_ids=[0])
+    assert load_policy(tmp_path / "region", other).decide(other, other.begin(torch.arange(2))).serve_mwh.shape[1] == 3
+    with pytest.raises(ConfigError, match="obs_size"):
+        load_policy(tmp_path / "flat", other)
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "sac", "td3"])
+def test_an_sb3_agent_keeps_the_best_policy_on_validation_episodes(algorithm: str, tmp_path: Path) -> None:
+    small = {
+        "ppo": ["agent.options.n_steps=6", "agent.options.batch_size=24"],
+        "sac": ["agent.options.learning_starts=8", "agent.options.gradient_steps=1", "agent.options.batch_size=8"],
+        "td3": ["agent.options.learning_starts=8", "agent.options.gradient_steps=1", "agent.options.batch_size=8"],
+    }
+    overrides = [*SMALL, f"agent=sb3_{algorithm}", "agent.num_envs=4", "total_steps=48", *small[algorithm]]
+    policy = train(config_of(tmp_path / "run", overrides), ignore)
+    assert policy.name == f"sb3_{algorithm}"
+    assert (tmp_path / "run" / "policy.safetensors").is_file()
+    config = config_of(tmp_path / "run", [*overrides, f"resume={tmp_path / 'run'}"])
+    with pytest.raises(ConfigError, match="cannot be continued"):
+        resumed(config)
+
+
+@pytest.mark.parametrize(("overrides", "message"), [(["agent.options.horizon=0"], "horizon"), (["seed=1"], "another")])
+def test_impossible_settings_are_refused(overrides: list[str], message: str, tmp_path: Path) -> None:
+    if message == "another":
+        train(config_of(tmp_path / "run", PPO), ignore)
+        config: Any = config_of(tmp_path / "run", [*PPO, *overrides])
+        OmegaConf.update(config, "resume", str(tmp_path / "run"))
+    else:
+        config = config_of(tmp_path / "run", [*PPO, *overrides])
+    with pytest.raises(ConfigError, match=message):
+        train(config, ignore)
+
+
+def test_resuming_what_is_no_run_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no run folder"):
+        resumed(config_of(tmp_path / "run", [*PPO, f"resume={tmp_path}"]))
+
+
+def test_a_published_policy_is_loaded_by_name(tmp_path: Path) -> None:
+    train(config_of(tmp_path / "run", PPO), ignore)
+    publish(tmp_path / "run", "small", {"score": 1.0}, tmp_path / "shelf")
+    card = json.loads((tmp_path / "shelf" / "small.json").read_text())
+    assert card["scenario"] == "pair2"
+    assert card["results"] == {"score": 1.0}
+    sim = build_simulator(scenario_of(config_of(tmp_path / "run", PPO)), "test")
+    carry = sim.begin(torch.arange(2))
+    published = load_pretrained("pretrained/small", sim, tmp_path / "shelf").decide(sim, carry)
+    assert torch.equal(published.serve_mwh, load_policy(tmp_path / "run", sim).decide(sim, carry).serve_mwh)
+    with pytest.raises(ConfigError, match="not published; allowed: pretrained/small"):
+        load_pretrained("pretrained/../small", sim, tmp_path / "shelf")
