@@ -11,12 +11,15 @@ results.csv …   what `report` makes of them
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -56,7 +59,7 @@ class BenchmarkConfig(Model):
     bound: bool = True
     solver: Annotated[str, Field(pattern="^(ipx|simplex|hipo|pdlp)$")] = "ipx"
     time_limit_s: Positive = 7200.0
-    total_steps: Count = 200_000
+    total_steps: Count | None = None
     train: dict[str, dict[str, Any]] = Field(default_factory=dict)
     one_by_one: list[str] = Field(default_factory=list)
     weeks: list[str] = Field(default_factory=lambda: [BOUND, REFERENCE])
@@ -121,6 +124,24 @@ def make_plan(config: DictConfig) -> Plan:
     Raises:
         ConfigError: a value, agent or scenario that does not exist, or a folder that cannot hold the results.
     """
+    with _own_hydra():
+        return _plan(config)
+
+
+@contextmanager
+def _own_hydra() -> Iterator[None]:
+    """Configurations can be composed inside, also from within a Hydra application, which otherwise forbids it."""
+    instance = GlobalHydra.instance()
+    before = instance.hydra
+    instance.clear()
+    try:
+        yield
+    finally:
+        instance.clear()
+        instance.hydra = before
+
+
+def _plan(config: DictConfig) -> Plan:
     if config.engine not in ENGINES:
         raise ConfigError(f"engine = {config.engine!r} is unknown; allowed: {', '.join(ENGINES)}")
     benchmark = benchmark_of(config)
@@ -186,16 +207,16 @@ def _training_job(config: DictConfig, benchmark: BenchmarkConfig, name: str, see
     ours = {
         "scenario": config.scenario,
         "seed": seed,
-        "total_steps": benchmark.total_steps,
+        "total_steps": benchmark.total_steps or base["total_steps"],
         "device": pick_device(config.device),
     }
     theirs = {key: value for key, value in base.items() if key not in ours}
     merged = OmegaConf.merge(theirs, ours, benchmark.train.get(name, {}))
     data = OmegaConf.to_container(merged, resolve=True)
     assert isinstance(data, dict)
-    data = {str(k): v for k, v in data.items() if k not in ("output", "json", "hydra")}
+    data = {str(k): v for k, v in data.items() if k not in ("output", "json", "hydra", "evaluation", "resume")}
     parse_scenario(data["scenario"])
-    return Job("train", f"{name}-s{seed}", {"config": data, "run": f"{name}-s{seed}-{key_of(data)[:8]}"})
+    return Job("train", f"{name}-s{seed}", {"config": data, "run": f"{name}-s{seed}-{key_of(json.dumps(data))[:8]}"})
 
 
 def _policy_jobs(

@@ -65,8 +65,8 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Hash of all that the result depends on."""
-        return key_of(__version__, self.kind, dict(self.spec))[:10]
+        """Hash of all that the result depends on; the order of hubs and links is part of a scenario."""
+        return key_of(__version__, self.kind, json.dumps(self.spec))[:10]
 
 
 class Done(NamedTuple):
@@ -125,7 +125,7 @@ def _simulator(scenario: str, split: Split) -> Simulator:
 
 def simulator(spec: Mapping[str, Any]) -> Simulator:
     """The simulator a job asks for; the last two are kept."""
-    return _simulator(json.dumps(spec["scenario"], sort_keys=True), spec["split"])
+    return _simulator(json.dumps(spec["scenario"]), spec["split"])
 
 
 def _policy(spec: Mapping[str, Any], root: Path, sim: Simulator) -> Policy:
@@ -136,17 +136,17 @@ def _train(spec: Mapping[str, Any], root: Path) -> Result:
     from greenhop_agents.training import train
 
     folder = root / "runs" / spec["run"]
-    shutil.rmtree(folder, ignore_errors=True)  # a training that was cut short begins again
-    config = OmegaConf.create(dict(spec["config"]))
-    OmegaConf.update(config, "output", str(folder))
-    train(config, lambda *_: None)
+    resume = (folder / "checkpoints" / "latest").is_file()
+    if not resume:
+        shutil.rmtree(folder, ignore_errors=True)  # cut short before its first checkpoint: begin again
+    paths = {"output": str(folder), "resume": str(folder) if resume else None}
+    train(OmegaConf.create({**spec["config"], **paths}), lambda *_: None)
     sim = build_simulator(parse_scenario(spec["config"]["scenario"]), "train")
     starts = sim.bank.spread(min(REFERENCE_EPISODES, sim.bank.n_starts))
     reference = [e.cost_cny for e in evaluate(sim, PriceFollow(), starts)]
     return {
         "train_reference_cny": float(np.mean(reference)),
         "cost_scale_cny": sim.params.cost_scale_cny,
-        "episode_steps": sim.params.steps,
     }
 
 

@@ -200,7 +200,7 @@ def learning(results: Results, scenario: str) -> Figure | None:
     ax.set(xlabel="environment steps", ylabel="cost below price_follow, %", xlim=(0, last))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v / 1e6:g} M" if last >= 1e6 else f"{v / 1e3:g} k"))
     ax.grid(color="#e7ebef")
-    ax.legend(frameon=False, fontsize=8.5, loc="lower right")
+    ax.legend(frameon=False, fontsize=8.5, ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0))
     return figure
 
 
@@ -232,7 +232,7 @@ def week(results: Results, policy: str) -> Figure | None:
         return None
     scenario = parse_scenario(results.setting)
     hubs = list(scenario.sites)
-    hours = np.arange(len(series["t"])) * scenario.dt_h
+    hours: Array = np.arange(len(series["t"])) * float(scenario.dt_h)
     columns = min(2, len(hubs))
     rows = -(-len(hubs) // columns)
     figure = Figure(figsize=(6.8 * columns, 0.8 + 2.55 * rows), dpi=110, facecolor=PAPER)

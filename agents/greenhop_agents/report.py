@@ -22,6 +22,7 @@ from greenhop_agents.scoreboard import CNY_PER_MCNY, KG_PER_T
 from greenhop_agents.stats import Interval, improvement_interval, interval, iqm, mean, median, optimality_gap
 
 NONE = "–"
+LINE_POINTS = 51  # of a reference line: TensorBoard scales its axes by percentiles of all points
 CAPTIONS = {
     "scores": (
         "Scores",
@@ -29,7 +30,7 @@ CAPTIONS = {
     ),
     "learning": (
         "Learning curves",
-        "Training episodes (train split) against price following on the same split; lines: held-out means. Thin: runs.",
+        "Validation episodes while training, against price following on the same ones. Thin: runs; lines: test means.",
     ),
     "breakdown": ("What the bill is made of", "Mean per held-out episode; negative parts are income."),
     "pareto": (
@@ -352,7 +353,7 @@ def write_tensorboard(results: Results, root: Path) -> None:
     last = max((int(c.steps[-1]) for c in results.curves), default=1)
     for name, saving in reference_savings(results, scenario).items():
         log = writer(name)
-        for step in (0, last):
+        for step in np.linspace(0, last, LINE_POINTS, dtype=np.int64).tolist():
             log.add_scalar(tag, saving, step)
         log.close()
     log = writer("report")
@@ -380,14 +381,15 @@ def _pixels(path: Path) -> Any:
         return np.asarray(picture.convert("RGB"))
 
 
-SHORT = (0, 2, 3, 4, 8, 10, 11, 12)  # columns of HEADINGS that fit into a terminal
+SHORT = (0, 1, 2, 3, 4, 8, 10, 11)  # columns of HEADINGS that fit into 80 columns of a terminal
 
 
 def short_table(results: Results, scenario: str) -> Table:
     """The table that scripts print."""
-    table = Table(title=scenario, title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=scenario, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for i in SHORT:
-        table.add_column(HEADINGS[i].replace(", ", "\n").replace(" (", "\n("), justify="right" if i else "left")
+        heading = HEADINGS[i].replace(", ", "\n").replace(" (", "\n(")
+        table.add_column(heading, justify="right" if i else "left", no_wrap=True)
     for row in table_rows(results, scenario):
         table.add_row(*(row[i] for i in SHORT))
     return table

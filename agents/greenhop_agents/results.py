@@ -44,7 +44,7 @@ SCENARIO = "scenario"
 
 @dataclass(frozen=True)
 class Curve:
-    """How far below price following the training episodes of one run were, in % of its cost."""
+    """How far one run was below price following on the same episodes, in % of its cost: validated, else in training."""
 
     agent: str
     seed: int
@@ -142,9 +142,8 @@ def _curve(folder: Path, spec: Any, result: Result) -> Curve | None:
     tags = set(events.Tags()["scalars"])
     reference, scale = result["train_reference_cny"], result["cost_scale_cny"]
     terms = [f"env/{term}_cny" for term in COST_TERMS]
-    if "rollout/saving_mean" in tags:
-        steps, saving = _scalars(events, ["rollout/saving_mean"])
-        percent = 100.0 * saving * scale * result["episode_steps"] / reference
+    if "eval/saving" in tags:
+        steps, percent = _scalars(events, ["eval/saving"])
     elif set(terms) <= tags:
         steps, cost = _scalars(events, terms)
         percent = 100.0 * (reference - cost) / reference
