@@ -159,7 +159,8 @@ def test_the_observation_is_named_without_gaps() -> None:
 MARKS = 7  # rows carry their index modulo this; odd, so that a lag of one step never looks like no lag
 BASE = {
     "green_mwh": 40.0, "ppa_mwh": 5.0, "pue_full": 1.2, "grid_price_cny_per_mwh": 300.0,
-    "export_price_cny_per_mwh": 50.0, "carbon_kg_per_mwh": 500.0, "site_availability": 0.8, "grid_availability": 0.7, "online_mwh": 10.0,
+    "export_price_cny_per_mwh": 50.0, "carbon_kg_per_mwh": 500.0, "site_availability": 0.8, "grid_availability": 0.7,
+    "online_mwh": 10.0,
     "next_arrivals_mwh": 10.0, "link_availability": 0.5, "inflow_mwh": 1.0, "temperature_c": 5.0, "calendar": 0.1,
     "forecast_green_mwh": 30.0, "forecast_price_cny_per_mwh": 200.0, "forecast_arrivals_mwh": 20.0,
 }  # fmt: skip

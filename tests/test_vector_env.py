@@ -110,7 +110,7 @@ def test_next_step_ignores_the_action_of_the_step_that_resets(short_sim: Simulat
 
 
 def test_disabled_waits_for_a_reset_mask(short_sim: Simulator) -> None:
-    envs, walkers = HubVectorEnv(2, sim=short_sim, autoreset_mode=AutoresetMode.DISABLED)
+    envs = HubVectorEnv(2, sim=short_sim, autoreset_mode="Disabled")
     walkers = [Walker(short_sim) for _ in range(2)]
     actions = random_actions(short_sim, 2, 2 * SHORT)
     envs.reset(seed=3)

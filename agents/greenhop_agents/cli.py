@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 USER_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 OWN_SCENARIO = "own"  # what Hydra calls a scenario file of the user
+_own_files: dict[str, str] = {}  # path of such a file by the name of its scenario, for error texts
 
 
 class SolverSettings(BaseModel):
@@ -63,7 +64,7 @@ class Settings(BaseModel):
 
 
 def run(config_name: str, task: Callable[[DictConfig], None]) -> None:
-    """Run a script: check the command line, let Hydra compose (and sweep), user errors become one line and exit code 2."""
+    """Run a script: check the command line, let Hydra compose (and sweep), make user errors one line."""
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(help_text(config_name))
         return
@@ -173,7 +174,9 @@ def _registered(choice: str) -> str:
         return choice
     known = ConfigStore.instance().repo.get("scenario", {})
     name = f"{OWN_SCENARIO}{len(known)}"
-    ConfigStore.instance().store(group="scenario", name=name, node=compose_scenario(choice))
+    scenario = compose_scenario(choice)
+    ConfigStore.instance().store(group="scenario", name=name, node=scenario)
+    _own_files[str(scenario.get("name"))] = choice
     return name
 
 
@@ -182,10 +185,13 @@ def _check_overrides(config_name: str, given: list[str], sweep: bool) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    try:
-        overrides = OverridesParser.create().parse_overrides(given)
-    except HydraException as error:
-        raise ConfigError(f"{one_line(error)}; on the command line") from None
+    parser, overrides = OverridesParser.create(), []
+    for text in given:
+        try:
+            overrides.append(parser.parse_override(text))
+        except HydraException as error:
+            reason = one_line(error).partition(" See https")[0]
+            raise ConfigError(f"{text}: {reason}; on the command line, where KEY=VALUE is expected") from None
     groups = [o for o in overrides if (config_dir() / o.key_or_group).is_dir()]
     for override in overrides:
         if override.is_sweep_override() and not sweep:
@@ -263,7 +269,8 @@ def scenario_of(config: DictConfig) -> ScenarioConfig:
         raise ConfigError(f"{one_line(error)}; in scenario") from None
     assert isinstance(data, dict)
     checked: dict[str, Any] = {str(k): v for k, v in data.items()}
-    return parse_scenario(checked, where=f"scenario/{checked.get('name', '?')}.yaml")
+    name = str(checked.get("name", "?"))
+    return parse_scenario(checked, where=_own_files.get(name, f"scenario/{name}.yaml"))
 
 
 def pick_device(name: str) -> str:

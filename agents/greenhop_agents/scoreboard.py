@@ -66,7 +66,7 @@ def _mean(values: Any) -> float:
 
 def as_table(lines: Sequence[Line], title: str) -> Table:
     """The table that scripts print."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)  # fits into 80 columns
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("policy", no_wrap=True)
     for heading in (
         "cost\nmillion\nCNY",

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from greenhop.errors import ConfigError
+from greenhop.tables import site_row
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -216,6 +217,8 @@ class ScenarioConfig(Model):
     def _references_exist(self) -> ScenarioConfig:
         if not self.sites:
             raise ValueError("sites: at least one site is needed")
+        for name, site in self.sites.items():
+            site_row(site.like or name, f"sites.{name}")
         seen: set[frozenset[str]] = set()
         for i, link in enumerate(self.links):
             self._known_sites(f"links.{i}.between", link.between)

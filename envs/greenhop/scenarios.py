@@ -64,7 +64,10 @@ def compose_scenario(name: str | Path, overrides: Sequence[str] = ()) -> dict[st
             config = compose(stem, overrides=[*(_settable(o) for o in overrides), search])
         data = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        raise ConfigError(f"{one_line(error)}; in scenario {text}") from None
+        reason = one_line(error)
+        if "Cannot merge DictConfig with ListConfig" in reason:
+            reason = "a list stands where the file it builds on has named entries (links, for instance): name yours too"
+        raise ConfigError(f"{reason}; in scenario {text}") from None
     assert isinstance(data, dict)
     return {str(key): value for key, value in data.items()}
 

@@ -1,0 +1,254 @@
+"""The scripts as a user meets them: one line for a mistake, help at once, figures for machines, clean interrupts."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from greenhop.rewards import REPORTED
+from greenhop.scenarios import config_dir
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+QUICK = ("scenario=pair2", "scenario.episode.length_h=24", "scenario.years.test=1")
+
+
+class Outcome(NamedTuple):
+    """How a script ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
+    """Runs a script of the repository in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(name: str, *arguments: str) -> Outcome:
+        GlobalHydra.instance().clear()
+        monkeypatch.setattr(sys, "argv", [str(SCRIPTS / f"{name}.py"), *arguments])
+        code = 0
+        try:
+            runpy.run_path(str(SCRIPTS / f"{name}.py"), run_name="__main__")
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 0
+        return Outcome(code, *capsys.readouterr())
+
+    return call
+
+
+def own_scenario(folder: Path, text: str) -> str:
+    path = folder / "own.yaml"
+    path.write_text(text, encoding="utf-8")
+    return f"scenario={path}"
+
+
+MISTAKES = {
+    "unknown key": ("evaluate", ["polcy=stay"], "polcy", "did you mean policy?"),
+    "unknown scenario key": (
+        "evaluate",
+        ["scenario.market.green_targt=0.5"],
+        "green_targt",
+        "did you mean green_target?",
+    ),
+    "unknown scenario": ("evaluate", ["scenario=hub11"], "scenario=hub11", "did you mean hub1"),
+    "unknown scenario in a sweep": ("evaluate", ["-m", "scenario=pair2,hub11"], "scenario=hub11", "did you mean hub1"),
+    "unknown agent": ("train", ["agent=sb3_pp"], "agent=sb3_pp", "did you mean sb3_ppo?"),
+    "unknown policy": ("evaluate", [*QUICK, "policy=price_folow"], "price_folow", "did you mean price_follow?"),
+    "unknown split": ("evaluate", ["split=dev"], "split = 'dev'", "'test'"),
+    "unknown solver": ("bound", ["solver.name=gurobi"], "solver.name = 'gurobi'", "bound.yaml"),
+    "unknown device": ("evaluate", [*QUICK, "device=abacus"], "device = 'abacus'", "auto, cpu, cuda"),
+    "unknown option": ("evaluate", ["--quick"], "--quick", "--help"),
+    "wrong type": ("evaluate", ["episodes=many"], "episodes = 'many'", "evaluate.yaml"),
+    "wrong type in the scenario": (
+        "bound",
+        ["scenario.market.green_target=much"],
+        "market.green_target = 'much'",
+        "hub10",
+    ),
+    "not a whole number": ("train", ["total_steps=10.5"], "total_steps = 10.5", "train.yaml"),
+    "value out of range": ("bound", ["scenario.market.green_target=1.5"], "market.green_target = 1.5", "hub10"),
+    "no episode": ("bound", ["episodes=0"], "episodes = 0", "bound.yaml"),
+    "more episodes than there are": ("evaluate", [*QUICK, "episodes=9999"], "episodes = 9999", "test"),
+    "steps that do not fit": (
+        "bound",
+        ["scenario.dt_h=0.5", "scenario.episode.length_h=1.3"],
+        "episode.length_h = 1.3",
+        "dt_h",
+    ),
+    "wrong unit": ("bound", ["scenario.sites.guian.wind_kw=5"], "sites.guian.wind_kw", "did you mean wind_mw?"),
+    "missing file": ("evaluate", ["scenario=nowhere/own.yaml"], "nowhere/own.yaml", "does not exist"),
+    "json into a missing folder": (
+        "bound",
+        [*QUICK, "json=nowhere/x.json"],
+        "json = 'nowhere/x.json'",
+        "does not exist",
+    ),
+    "json onto a folder": ("bound", [*QUICK, "json=."], "json = '.'", "folder"),
+    "sweep without -m": ("bound", ["seed=1", "scenario=pair2,tri3"], "scenario=pair2,tri3", "-m"),
+    "broken override": ("bound", ["episodes=[1"], "episodes=[1", "command line"),
+    "no override": ("bound", ["pair2"], "pair2", "command line"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_is_one_line_that_names_key_and_place(script: Any, case: str, tmp_path: Path) -> None:
+    name, arguments, key, hint = MISTAKES[case]
+    assert_one_line(script(name, *arguments), key, hint)
+    assert not list(tmp_path.iterdir()), "nothing may be left behind"
+
+
+def assert_one_line(ended: Outcome, *parts: str) -> None:
+    assert ended.code == 2
+    assert ended.out == ""
+    assert ended.err.startswith("error: ")
+    assert ended.err.count("\n") == 1
+    assert "Traceback" not in ended.err
+    for part in parts:
+        assert part in ended.err
+
+
+FILES = {
+    "duplicate region": ("defaults: [pair2, _self_]\nsites:\n  guian: {}\n  guian: {wind_mw: 3}\n", "guian"),
+    "link to nowhere": ("defaults: [pair2, _self_]\nlinks:\n  far: {between: [horinger, atlantis]}\n", "atlantis"),
+    "unknown site": ("defaults: [pair2, _self_]\nsites:\n  atlantis: {}\n", "atlantis"),
+    "unknown base": ("defaults: [pair3, _self_]\n", "pair3"),
+    "no mapping": ("- 1\n- 2\n", "own.yaml"),
+    "no YAML": ("sites: {a: [}\n", "own.yaml"),
+    "unknown key": ("defaults: [pair2, _self_]\nsits: {}\n", "sits"),
+    "twice the same link": (
+        "defaults: [pair2, _self_]\nlinks:\n  again: {between: [yangtze_demo, horinger]}\n",
+        "twice",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_a_mistake_in_a_scenario_file_is_one_line_that_names_the_file(script: Any, case: str, tmp_path: Path) -> None:
+    text, key = FILES[case]
+    assert_one_line(script("evaluate", own_scenario(tmp_path, text)), key, "own")
+    assert [path.name for path in tmp_path.iterdir()] == ["own.yaml"]
+
+
+def test_an_output_folder_that_exists_is_refused_and_left_alone(script: Any, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "note").write_text("mine")
+    ended = script("train", *QUICK, "scenario.years.train=1", "output=run", "total_steps=10")
+    assert_one_line(ended, "output = 'run'", "exists")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["note"]
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "bound"])
+def test_help_names_keys_and_choices(script: Any, name: str) -> None:
+    ended = script(name, "--help")
+    assert ended.code == 0
+    assert all(word in ended.out for word in ("scenario: ", "hub10", "pair2", "json: null", "own.yaml", "-m "))
+    assert "hydra:" not in ended.out
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = "import runpy, sys; sys.argv = ['x', '--help']; runpy.run_path(sys.argv.pop(), run_name='__main__')"
+    for name in ("evaluate", "bound", "train"):
+        code = (
+            f"import runpy, sys; sys.argv = ['{name}.py', '--help']; "
+            f"runpy.run_path({str(SCRIPTS / f'{name}.py')!r}, run_name='__main__'); "
+            "slow = {'torch', 'hydra', 'stable_baselines3', 'matplotlib', 'highspy'} & set(sys.modules); "
+            "sys.exit(f'imported {slow}' if slow else 0)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_evaluate_writes_a_record_per_episode(script: Any, tmp_path: Path) -> None:
+    ended = script("evaluate", *QUICK, "policy=stay", "episodes=3", "json=out.json")
+    assert ended.code == 0, ended.err
+    assert "stay" in ended.out
+    records = json.loads((tmp_path / "out.json").read_text())
+    assert [r["episode"] for r in records] == [0, 1, 2]
+    for record in records:
+        assert {"policy", "cost_cny", *REPORTED} <= set(record)
+        assert record["policy"] == "stay"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_evaluate_scores_against_the_bound_when_asked(script: Any, tmp_path: Path) -> None:
+    ended = script("evaluate", *QUICK, "policy=stay", "episodes=1", "bound=true", "workers=1", "json=out.json")
+    assert ended.code == 0, ended.err
+    assert all(word in ended.out for word in ("stay", "price_follow", "bound", "100.0"))
+    (record,) = json.loads((tmp_path / "out.json").read_text())
+    assert record["bound_cny"] < record["cost_cny"]
+
+
+def test_bound_writes_certified_records(script: Any, tmp_path: Path) -> None:
+    ended = script("bound", *QUICK, "episodes=2", "workers=1", "json=out.json")
+    assert ended.code == 0, ended.err
+    records = json.loads((tmp_path / "out.json").read_text())
+    assert [set(r) for r in records] == [{"episode", "bound_cny", "replay_cny", "relative_gap", "seconds"}] * 2
+    assert all(abs(r["relative_gap"]) <= 1e-6 for r in records)
+
+
+def test_a_scenario_of_ones_own_may_build_on_a_shipped_one(script: Any, tmp_path: Path) -> None:
+    text = "defaults: [pair2, _self_]\nname: mine\nepisode: {length_h: 24}\nyears: {test: 1}\n"
+    scenario = own_scenario(tmp_path, text)
+    ended = script("evaluate", scenario, "scenario.market.green_target=0.3", "episodes=1")
+    assert ended.code == 0, ended.err
+    assert "mine, test" in ended.out
+
+
+def test_sweeps_run_every_combination(script: Any, tmp_path: Path) -> None:
+    arguments = ("policy=stay,price_follow", "-m", "episodes=1", "json='${policy}.json'")
+    ended = script("evaluate", *QUICK, *arguments)
+    assert ended.code == 0, ended.err
+    policies = [json.loads((tmp_path / f"{name}.json").read_text())[0]["policy"] for name in ("stay", "price_follow")]
+    assert policies == ["stay", "price_follow"]
+
+
+def test_numbers_may_be_written_as_people_write_them(script: Any, tmp_path: Path) -> None:
+    ended = script("evaluate", *QUICK, "episodes=1e0", "json=out.json")
+    assert ended.code == 0, ended.err
+    assert len(json.loads((tmp_path / "out.json").read_text())) == 1
+
+
+def test_the_composed_configuration_can_be_printed(script: Any) -> None:
+    ended = script("bound", "scenario=pair2", "--cfg", "job")
+    assert ended.code == 0, ended.err
+    assert "name: pair2" in ended.out
+
+
+def test_a_user_error_gives_exit_code_2_from_a_shell_in_another_folder(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPTS / "bound.py"), "scenario=hub11"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert_one_line(Outcome(done.returncode, done.stdout, done.stderr), "hub11")
+
+
+def test_an_interrupt_ends_a_script_with_one_word(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPTS / "evaluate.py"), *QUICK, "scenario.episode.length_h=2160", "policy=stay"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        assert running.stderr is not None
+        assert running.stderr.read(1), "the progress bar shows that it runs"
+        time.sleep(0.2)
+        os.killpg(running.pid, signal.SIGINT)
+        _, rest = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert rest.endswith("interrupted\n")
+    assert "Traceback" not in rest
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", sorted(config_dir().glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_script_configuration_has_a_script_and_says_how_to_run_it(path: Path) -> None:
+    assert (SCRIPTS / f"{path.stem}.py").is_file()
+    assert f"python scripts/{path.stem}.py" in path.read_text(encoding="utf-8").splitlines()[0]

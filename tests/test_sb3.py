@@ -1,0 +1,161 @@
+"""Stable-Baselines3 on the batched simulator: what algorithms read from the adapter, policies that come back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.logger import KVWriter, Logger
+
+from greenhop.env import HubEnv
+from greenhop.errors import ActionError, ConfigError
+from greenhop.rewards import REPORTED
+from greenhop_agents.evaluate import evaluate
+from greenhop_agents.runs import load_policy, save_policy, start_run
+from greenhop_agents.sb3 import EnvTerms, HubVecEnv, as_policy, build_model, learn
+from tests.sims import day_sim
+
+SMALL: dict[str, Any] = {"n_steps": 24, "batch_size": 24, "n_epochs": 1, "policy_kwargs": {"net_arch": [16]}}
+
+
+def test_finished_episodes_carry_the_infos_that_algorithms_read() -> None:
+    sim = day_sim("pair2")
+    env = HubVecEnv(sim, 2, seed=4)
+    obs = env.reset()
+    single = HubEnv(sim=sim)
+    start = int(np.searchsorted(sim.bank.starts.numpy(), env.tensors.carry.state.world_row[0].item()))
+    np.testing.assert_allclose(obs[0], single.reset(options={"start": start})[0], atol=1e-5)
+    rng, returns, grid = np.random.default_rng(0), np.zeros(2), 0.0
+    for t in range(24):
+        action = rng.uniform(-1, 1, (2, sim.action_size)).astype(np.float32)
+        obs, rewards, dones, infos = env.step(action)
+        last, _, _, _, info = single.step(action[0])
+        returns += rewards
+        grid += info["grid_mwh"]
+        if t < 23:
+            assert infos == [{}, {}]
+            assert not dones.any()
+    assert dones.all()
+    assert infos[0]["TimeLimit.truncated"] is True
+    np.testing.assert_allclose(infos[0]["terminal_observation"], last, atol=1e-4)
+    assert not np.allclose(obs[0], last, atol=1e-3), "the returned observation belongs to the next episode"
+    assert infos[0]["episode"]["l"] == 24
+    assert infos[0]["episode"]["r"] == pytest.approx(returns[0], rel=1e-5)
+    assert infos[0]["episode"]["t"] > 0
+    assert tuple(infos[0]["totals"]) == REPORTED
+    assert infos[0]["totals"]["grid_mwh"] == pytest.approx(grid, rel=1e-4)
+
+
+def test_bad_actions_are_refused_and_unsupported_calls_say_so() -> None:
+    env = HubVecEnv(day_sim("pair2"), 2)
+    env.reset()
+    with pytest.raises(ActionError, match="NaN"):
+        env.step(np.full((2, env.sim.action_size), np.nan, dtype=np.float32))
+    with pytest.raises(ConfigError, match="share one simulator"):
+        env.set_attr("sim", None)
+    with pytest.raises(ConfigError, match="no single environments"):
+        env.env_method("render")
+    assert env.get_attr("num_envs") == [2, 2]
+    assert env.env_is_wrapped(object) == [False, False]  # type: ignore[arg-type]
+
+
+class Recorder(KVWriter):
+    """Keeps everything an algorithm logs."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        self.rows.append(dict(key_values))
+
+
+def test_training_logs_the_usual_tags_and_every_cost_term() -> None:
+    model = build_model(HubVecEnv(day_sim("pair2"), 2), "ppo", 0, "cpu", SMALL)
+    seen = Recorder()
+    model.set_logger(Logger(None, [seen]))
+    model.learn(96, callback=EnvTerms())
+    assert {"rollout/ep_rew_mean", "rollout/ep_len_mean", "time/fps", "train/approx_kl"} <= set(seen.rows[-1])
+    assert {f"env/{name}" for name in REPORTED} <= set(seen.rows[-1])
+    assert all(np.isfinite(v) for v in seen.rows[-1].values())
+
+
+def test_learning_writes_a_tensorboard_file(tmp_path: Path) -> None:
+    model = build_model(HubVecEnv(day_sim("pair2"), 2), "ppo", 0, "cpu", SMALL)
+    learn(model, 48, tmp_path, [])
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def test_the_same_seed_trains_the_same_policy() -> None:
+    weights = []
+    for _ in range(2):
+        model = build_model(HubVecEnv(day_sim("pair2"), 2, seed=1), "ppo", 1, "cpu", SMALL)
+        model.set_logger(Logger(None, []))
+        model.learn(96)
+        weights.append(torch.nn.utils.parameters_to_vector(model.policy.parameters()))
+    assert torch.equal(*weights)
+
+
+def test_a_saved_policy_comes_back_with_the_same_actions(tmp_path: Path) -> None:
+    from omegaconf import OmegaConf
+
+    sim = day_sim("pair2")
+    agent = {"name": "sb3_ppo", "kind": "sb3", "algorithm": "ppo", "num_envs": 2, "options": SMALL}
+    model = build_model(HubVecEnv(sim, 2), "ppo", 3, "cpu", SMALL)
+    start_run(tmp_path / "run", OmegaConf.create({"agent": agent, "seed": 3}), sim)
+    save_policy(tmp_path / "run", model.policy.state_dict())
+    ours, theirs = as_policy(model, "sb3_ppo"), load_policy(tmp_path / "run", sim)
+    assert [e.totals for e in evaluate(sim, ours, [1, 9])] == [e.totals for e in evaluate(sim, theirs, [1, 9])]
+    with pytest.raises(ConfigError, match="obs_size"):
+        load_policy(tmp_path / "run", day_sim("tri3"))
+
+
+def test_the_policy_is_the_deterministic_action_of_the_model() -> None:
+    sim = day_sim("pair2")
+    model = build_model(HubVecEnv(sim, 3), "ppo", 0, "cpu", SMALL)
+    obs = HubVecEnv(sim, 3).reset()
+    assert isinstance(obs, np.ndarray)
+    with torch.no_grad():
+        ours = as_policy(model, "sb3_ppo").act(torch.from_numpy(obs)).clamp(-1, 1).numpy()
+    np.testing.assert_allclose(ours, model.predict(obs, deterministic=True)[0], atol=1e-6)
+
+
+def test_unknown_algorithms_and_keywords_are_user_errors() -> None:
+    env = HubVecEnv(day_sim("pair2"), 1)
+    with pytest.raises(ConfigError, match=r"'dqn' is unknown; allowed: ppo, sac, td3"):
+        build_model(env, "dqn", 0, "cpu", {})
+    with pytest.raises(ConfigError, match=r"agent\.options.*n_step"):
+        build_model(env, "ppo", 0, "cpu", {"n_step": 3})
+
+
+def test_truncated_episodes_bootstrap_from_their_last_observation() -> None:
+    sim = day_sim("pair2")
+    model = build_model(HubVecEnv(sim, 2), "ppo", 0, "cpu", {**SMALL, "gamma": 0.5, "gae_lambda": 1.0})
+    assert isinstance(model, PPO)
+    model.set_logger(Logger(None, []))
+    _, callback = model._setup_learn(24, callback=None)
+    seen = watch(model)
+    model.collect_rollouts(model.env, callback, model.rollout_buffer, 24)  # type: ignore[arg-type]
+    rewards, last = seen[-1]
+    with torch.no_grad():
+        value = model.policy.predict_values(torch.from_numpy(last)).flatten().numpy()
+    np.testing.assert_allclose(model.rollout_buffer.rewards[-1], rewards + 0.5 * value, rtol=1e-5)
+
+
+def watch(model: PPO) -> list[tuple[Any, Any]]:
+    """Rewards and terminal observations of every step that ends episodes."""
+    env, seen = model.get_env(), []
+    assert env is not None
+    plain = env.step_wait
+
+    def watched() -> Any:
+        obs, rewards, dones, infos = plain()
+        if dones.all():
+            seen.append((rewards.copy(), np.stack([info["terminal_observation"] for info in infos])))
+        return obs, rewards, dones, infos
+
+    env.step_wait = watched  # type: ignore[method-assign]
+    return seen
