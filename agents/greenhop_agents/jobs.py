@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -61,7 +62,7 @@ class Job:
     @property
     def name(self) -> str:
         """Stem of its result file."""
-        return f"{self.kind}-{self.label}-{self.key}"
+        return re.sub(r"[^\w.+-]", "_", f"{self.kind}-{self.label}-{self.key}")
 
     @property
     def key(self) -> str:

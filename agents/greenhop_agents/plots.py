@@ -232,7 +232,7 @@ def week(results: Results, policy: str) -> Figure | None:
         return None
     scenario = parse_scenario(results.setting)
     hubs = list(scenario.sites)
-    hours: Array = np.arange(len(series["t"])) * float(scenario.dt_h)
+    hours = np.asarray(np.arange(len(series["t"])) * scenario.dt_h, dtype=np.float64)
     columns = min(2, len(hubs))
     rows = -(-len(hubs) // columns)
     figure = Figure(figsize=(6.8 * columns, 0.8 + 2.55 * rows), dpi=110, facecolor=PAPER)
