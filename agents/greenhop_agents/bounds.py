@@ -1,15 +1,23 @@
-"""Certified bounds of many episodes, in parallel processes."""
+"""Certified bounds of many episodes: in parallel processes, kept on disk one by one, so that a run can be resumed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cache, partial
+from importlib.resources import files
 from multiprocessing import get_context
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
+from greenhop.cache import cached, key_of
 from greenhop.lp.bound import Bound, bound
 from greenhop.lp.replay import plan_at
 from greenhop.lp.solve import Options
@@ -19,6 +27,9 @@ from greenhop.simulator import Simulator
 from greenhop.state import Plan, Row, State
 from greenhop.step import step
 from greenhop_agents.evaluate import Episode
+
+T = TypeVar("T")
+FACTS = ("lower_bound", "replay_cost", "seconds")
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,33 @@ class EpisodeBound:
         }
 
 
+class Task(NamedTuple):
+    """One window to bound."""
+
+    params: Params
+    state: State
+    rows: Row
+    options: Options
+
+    @property
+    def key(self) -> str:
+        """Content key: parameters, state, rows, the solver's options, and the code that computes it."""
+        plain = {f.name: getattr(self.params, f.name) for f in fields(self.params)}
+        tensors = {name: x for name, x in plain.items() if isinstance(x, Tensor)}
+        rest = {name: x for name, x in plain.items() if name not in tensors}
+        options = asdict(replace(self.options, log=False))
+        arrays = [x.numpy() for x in (*tensors.values(), *self.state, *self.rows)]
+        return key_of(rest, options, list(tensors), *arrays, physics_key())
+
+
+@cache
+def physics_key() -> str:
+    """A key of the code a bound depends on: the step and the linear programme."""
+    root = Path(str(files("greenhop")))
+    names = ("lp/*.py", "dynamics/*.py", "step.py", "ops.py", "params.py", "rewards.py")
+    return key_of(*(p.read_bytes() for name in names for p in sorted(root.glob(name))))
+
+
 def episode_window(sim: Simulator, start: int) -> tuple[Params, State, Row]:
     """Float64 parameters, initial state (a batch of one) and rows `[T, …]` of the episode that begins at `start`."""
     params = build_params(sim.scenario, torch.float64)
@@ -65,26 +103,65 @@ def episode_bounds(
     options: Options = Options(),  # noqa: B008 (frozen)
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    use_cache: bool = True,
 ) -> list[EpisodeBound]:
     """Bound one episode from each of `starts` (indices into `sim.bank.starts`), in order.
+
+    Every bound is stored when it is found; what is stored already is read, unless `use_cache` is false.
 
     Raises:
         SolverError: for the first episode that is not solved and certified.
     """
-    out: list[EpisodeBound | None] = [None] * len(starts)
-    for done, (i, (b, totals)) in enumerate(solve_all(sim, starts, options, workers)):
-        out[i] = EpisodeBound(i, int(starts[i]), b.lower_bound, b.replay_cost, b.relative_gap, b.seconds, totals)
+    tasks = (Task(*episode_window(sim, int(start)), options) for start in starts)
+    work = _stored_facts if use_cache else _facts
+    known = _known if use_cache else None
+    out: dict[int, EpisodeBound] = {}
+    for i, facts in _in_parallel(work, tasks, min(workers, len(starts)), known):
+        out[i] = _episode_bound(i, int(starts[i]), facts)
         if progress:
-            progress(done + 1, len(starts))
-    return [b for b in out if b is not None]
+            progress(len(out), len(starts))
+    return [out[i] for i in range(len(starts))]
+
+
+Facts = dict[str, NDArray[Any]]
+
+
+def _facts(task: Task) -> Facts:
+    """What is worth keeping of a bound."""
+    b = bound(*task)
+    totals = plan_totals(task.params, task.state, task.rows, b.plan)
+    facts = {name: np.array(getattr(b, name)) for name in FACTS}
+    return facts | {"totals": np.array([totals[name] for name in REPORTED])}
+
+
+def _kind(task: Task) -> str:
+    return f"bounds/{task.params.name}"
+
+
+def _stored_facts(task: Task) -> Facts:
+    return cached(_kind(task), task.key, partial(_facts, task))
+
+
+def _known(task: Task) -> Facts | None:
+    """What is stored of a task, if anything."""
+    try:
+        return cached(_kind(task), task.key, _nothing)
+    except LookupError:
+        return None
+
+
+def _nothing() -> NoReturn:
+    raise LookupError
+
+
+def _episode_bound(episode: int, start: int, facts: Mapping[str, NDArray[Any]]) -> EpisodeBound:
+    lower, replayed, seconds = (float(facts[name]) for name in FACTS)
+    gap = (replayed - lower) / max(abs(lower), 1.0)
+    totals = dict(zip(REPORTED, facts["totals"].tolist(), strict=True))
+    return EpisodeBound(episode, start, lower, replayed, gap, seconds, totals)
 
 
 Solved = tuple[Bound, dict[str, float]]
-
-
-def _solve_one(params: Params, state: State, rows: Row, options: Options) -> Solved:
-    result = bound(params, state, rows, options)
-    return result, plan_totals(params, state, rows, result.plan)
 
 
 def plan_totals(params: Params, state: State, rows: Row, plan: Plan) -> dict[str, float]:
@@ -96,19 +173,42 @@ def plan_totals(params: Params, state: State, rows: Row, plan: Plan) -> dict[str
     return dict(zip(REPORTED, total.tolist(), strict=True))
 
 
+def _solve_one(task: Task) -> Solved:
+    result = bound(*task)
+    return result, plan_totals(task.params, task.state, task.rows, result.plan)
+
+
 def solve_all(sim: Simulator, starts: Sequence[int], options: Options, workers: int) -> Iterator[tuple[int, Solved]]:
-    """(position, solution) of every start, in the order in which they finish."""
-    windows = (episode_window(sim, int(start)) for start in starts)
-    if workers <= 1 or len(starts) == 1:
-        for i, window in enumerate(windows):
-            yield i, _solve_one(*window, options)
+    """(position, whole solution) of every start, in the order in which they finish; nothing is stored."""
+    tasks = (Task(*episode_window(sim, int(start)), options) for start in starts)
+    yield from _in_parallel(_solve_one, tasks, min(workers, len(starts)))
+
+
+def _in_parallel(
+    work: Callable[[Task], T], tasks: Iterator[Task], workers: int, known: Callable[[Task], T | None] | None = None
+) -> Iterator[tuple[int, T]]:
+    """(position, result) of every task as they finish; those already `known` come first and start no process."""
+    open_tasks: list[tuple[int, Task]] = []
+    for i, task in enumerate(tasks):
+        found = None if known is None else known(task)
+        if found is not None:
+            yield i, found
+        elif workers <= 1:
+            yield i, work(task)
+        else:
+            open_tasks.append((i, task))
+    if not open_tasks:
         return
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        jobs = {pool.submit(_solve_one, *window, options): i for i, window in enumerate(windows)}
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin_worker) as pool:
+        jobs: dict[Future[T], int] = {pool.submit(work, task): i for i, task in open_tasks}
         try:
             for job in as_completed(jobs):
                 yield jobs[job], job.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    """One thread per process; an interrupt ends it at once and without a traceback."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

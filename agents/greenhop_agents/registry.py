@@ -1,27 +1,41 @@
-"""Policies by name: the rules, and the run folders of trained agents."""
+"""Policies by name: the rules, the controllers that solve linear programmes, and the run folders of trained agents."""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from greenhop.errors import ConfigError
 from greenhop.simulator import Simulator
 from greenhop_agents.policy import Policy
+from greenhop_agents.pretrained import PREFIX, load_pretrained
 from greenhop_agents.rules import RULES
 from greenhop_agents.runs import load_policy
 
+PLANNERS = {  # loaded when asked for: they bring the solver along
+    "static": "greenhop_agents.static",
+    "mpc": "greenhop_agents.mpc",
+    "mpc_perfect": "greenhop_agents.mpc",
+}
+
 
 def find_policy(name: str, sim: Simulator) -> Policy:
-    """The policy called `name`: a rule, or a run folder written by `scripts/train.py`.
+    """The policy called `name`: a rule, a planner, a published one, or a run folder written by `scripts/train.py`.
 
     Raises:
         ConfigError: nothing of that name, or a run trained on another scenario's shapes.
     """
     if name in RULES:
         return RULES[name]()
+    if name in PLANNERS:
+        return cast(Policy, import_module(PLANNERS[name]).PLANNERS[name]())
+    if name.startswith(PREFIX):
+        return load_pretrained(name, sim)
     if Path(name).is_dir():
         return load_policy(Path(name), sim)
-    close = get_close_matches(name, RULES, n=1)
+    known = [*RULES, *PLANNERS]
+    close = get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
-    raise ConfigError(f"policy = {name!r} is unknown; allowed: {', '.join(RULES)}, or a run folder{hint}")
+    raise ConfigError(f"policy = {name!r} is unknown; allowed: {', '.join(known)}, or a run folder{hint}")

@@ -41,21 +41,30 @@ class Loops:
     def at_most(self, terms: Terms, value: float) -> None:
         self.rows["ub"].append((terms, float(value)))
 
-    def solve(self) -> float:
-        tight: Any = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
-        sides: Any = {}
+    def matrices(self) -> dict[str, Any]:
+        """`A_eq, b_eq, A_ub, b_ub` as scipy's and other solvers take them."""
+        sides: dict[str, Any] = {}
         for kind, rows in self.rows.items():
             at = [(i, self.number[key], c) for i, (terms, _) in enumerate(rows) for key, c in terms.items()]
             i, j, c = zip(*at, strict=True)
             sides[f"A_{kind}"] = coo_array((c, (i, j)), shape=(len(rows), len(self.cost))).tocsr()
             sides[f"b_{kind}"] = np.array([value for _, value in rows])
-        result: Any = linprog(self.cost, bounds=self.bounds, method="highs-ds", options=tight, **sides)
+        return sides
+
+    def solve(self) -> float:
+        tight: Any = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+        result: Any = linprog(self.cost, bounds=self.bounds, method="highs-ds", options=tight, **self.matrices())
         assert result.status == 0, result.message
         return float(result.fun) + self.constant
 
 
 def naive_bound(case: Case) -> float:
     """Cost of the window under perfect foresight; the window ends its episode."""
+    return naive_programme(case).solve()
+
+
+def naive_programme(case: Case) -> Loops:
+    """The programme whose optimum is that cost."""
     p, start = from_params(case.params), unbatch(case.state)
     rows = [unbatch(case.rows, t) for t in range(case.params.steps)]
     m = Loops()
@@ -90,7 +99,7 @@ def naive_bound(case: Case) -> float:
             _dispatch(m, p, row, (t, r), gap[r])
     for r in range(n_r):
         m.at_most(gap[r], right[r])
-    return m.solve()
+    return m
 
 
 def _at(p: Any, ends: str, r: int) -> Iterator[int]:

@@ -26,7 +26,7 @@ class Bound:
     replay_cost: float  # what the plan costs in the simulator
     plan: Plan  # snapshot axis T where a step has its batch
     duals: dict[str, Array]  # nodal prices by family, see `prices`
-    seconds: float  # in the solver
+    seconds: float  # CPU time in the solver
     iterations: int
     status: str
 

@@ -31,7 +31,7 @@ def masks(w: Window) -> dict[str, Mask]:
     every = np.ones((w.steps, w.params.n_regions), dtype=bool)
     pools, online, units = len(w.params.pools), len(w.params.online), len(w.params.units)
     work = np.broadcast_to(w.used[:, None], (*every.shape, *w.used.shape[1:]))
-    compressible = np.broadcast_to((w.used & (w.p.rate_limit[w.phase] < 1.0))[:, None], work.shape)
+    compressible = np.broadcast_to((w.used & (w.rate_limit < 1.0))[:, None], work.shape)
     return {
         "work": work,
         "rate": compressible,
@@ -64,14 +64,13 @@ def work(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
     terms.add(there, x["keep"], -1.0)
     terms.add(here[:, w.p.link_source], x["migrate"], 1.0)
     terms.add(there[:, w.p.link_target], x["migrate"], -(1.0 + w.p.restart_overhead[:, None]))
-    joining = w.row.next_arrivals_mwh[:-1, :, :, None] * w.p.joins[w.phase[1:]][:, None]
-    supply = np.concatenate([w.backlog_mwh[None], joining])
+    supply = np.concatenate([w.backlog_mwh[None], w.joining_mwh])
     return Sides(supply, supply)
 
 
 def rate(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
     """A cohort cannot be compressed at will: (1 − ρ)·serve ≤ ρ·(keep + Σ_out migrate), that is serve ≤ ρ·backlog."""
-    share = w.p.rate_limit[w.phase][:, None]
+    share = w.rate_limit[:, None]
     terms.add(row["rate"], x["serve"], 1.0 - share)
     terms.add(row["rate"], x["keep"], -share)
     terms.add(row["rate"][:, w.p.link_source], x["migrate"], -share)
@@ -111,13 +110,13 @@ def storage(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
 
     With 0 ≤ spill ≤ inflow: the row's slack.
     """
-    here, loss = row["storage"], w.p.standing_loss
+    here, loss = row["storage"], w.standing_loss
     terms.add(here, x["soc"], 1.0)
-    terms.add(here[1:], x["soc"][:-1], -(1.0 - loss))
+    terms.add(here[1:], x["soc"][:-1], -(1.0 - loss[1:]))
     terms.add(here, x["charge"], -w.p.efficiency_charge)
     terms.add(here, x["discharge"], 1.0 / w.p.efficiency_discharge)
-    low = np.broadcast_to(loss * w.p.soc_min_mwh, here.shape).copy()
-    low[0] += (1.0 - loss) * w.soc_mwh
+    low = loss * w.p.soc_min_mwh
+    low[:1] += (1.0 - loss[:1]) * w.soc_mwh
     return Sides(low, low + w.row.inflow_mwh)
 
 
@@ -158,10 +157,10 @@ def green(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
 
 
 def peak(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
-    """The demand fee pays for the highest import above the peak so far: import − dt·peak_rise ≤ dt·peak_start."""
+    """The demand fee pays for the highest import above the peak so far: import − hours·peak_rise ≤ hours·peak_start."""
     terms.add(row["peak"], x["import"], 1.0)
-    terms.add(row["peak"], x["peak_rise"], -w.params.dt_h)
-    return Sides(-np.inf, w.params.dt_h * w.peak_mw)
+    terms.add(row["peak"], x["peak_rise"], -w.hours[:, None])
+    return Sides(-np.inf, w.hours[:, None] * w.peak_mw)
 
 
 def green_share(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:

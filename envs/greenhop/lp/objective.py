@@ -107,8 +107,8 @@ def _storing(w: Window) -> dict[str, Column]:
     value = np.zeros((w.steps, len(w.params.units)))
     value[-1] = -w.terminal.soc_cny_per_mwh
     return {
-        "charge": Column(0.0, 0.0, w.p.charge_limit_mwh),
-        "discharge": Column(w.p.wear_cny_per_mwh, 0.0, w.p.discharge_limit_mwh),
+        "charge": Column(0.0, 0.0, w.charge_max_mwh),
+        "discharge": Column(w.p.wear_cny_per_mwh, 0.0, w.discharge_max_mwh),
         "soc": Column(value, w.p.soc_min_mwh, w.p.soc_max_mwh),
     }
 
@@ -116,7 +116,7 @@ def _storing(w: Window) -> dict[str, Column]:
 def _power(w: Window) -> dict[str, Column]:
     """`unserved` can only be what demand and charging have above the connection: the step imports before it sheds."""
     par = w.params
-    charging = w.p.charge_limit_mwh @ w.p.unit_of_region
+    charging = w.charge_max_mwh @ w.p.unit_of_region
     shed = np.maximum(w.facility_max_mwh + charging - w.limit_mwh, 0.0)
     diesel = par.diesel_cost_cny_per_mwh + par.carbon_price_cny_per_kg * par.diesel_carbon_kg_per_mwh
     ppa = np.minimum(w.row.ppa_mwh, w.limit_mwh)
@@ -126,13 +126,13 @@ def _power(w: Window) -> dict[str, Column]:
         "ppa": Column(w.p.ppa_price_cny_per_mwh - w.grid_cost, 0.0, ppa),
         "green": Column(own, 0.0, w.row.green_mwh),
         "export": Column(own - w.row.export_price_cny_per_mwh, 0.0, w.export_max_mwh),
-        "diesel": Column(diesel, 0.0, w.p.diesel_limit_mwh),
+        "diesel": Column(diesel, 0.0, w.diesel_max_mwh),
         "unserved": Column(par.lost_load_cny_per_mwh, 0.0, shed),
     }
 
 
 def _accounts(w: Window) -> dict[str, Column]:
-    rise = np.maximum(w.limit_mwh.max(axis=0) / w.params.dt_h - w.peak_mw, 0.0)
+    rise = np.maximum((w.limit_mwh / w.hours[:, None]).max(axis=0) - w.peak_mw, 0.0)
     gap = np.maximum(w.green_gap_mwh + w.params.green_target * w.facility_max_mwh.sum(axis=0), 0.0)
     price = w.params.certificate_price_cny_per_mwh
     return {

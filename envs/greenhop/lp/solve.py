@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from time import perf_counter
+from time import process_time
 from typing import Literal
 
 import highspy
 import numpy as np
 
 from greenhop.errors import SolverError
-from greenhop.lp.columns import Array
+from greenhop.lp.columns import Array, Index
 from greenhop.lp.model import LinearProgram
-from greenhop.lp.warmstart import shifted_basis
+from greenhop.lp.warmstart import moved_basis
 
 PRIMAL_SIMPLEX = 4  # HiGHS: a moved basis is nearly feasible, and the primal simplex mends it fastest
 SolverName = Literal["ipx", "simplex", "hipo", "pdlp"]
@@ -38,7 +38,7 @@ class Solution:
     x: Array  # [n]
     y: Array  # [m] row duals: rise of the cost per unit of right-hand side
     status: str
-    seconds: float
+    seconds: float  # CPU time: on one thread that is what an idle core takes
     iterations: int
 
 
@@ -75,11 +75,12 @@ class Solver:
             self._load(lp)
         self._lp = lp
 
-    def advance(self, lp: LinearProgram, by: int = 1) -> None:
-        """Load the window that starts `by` snapshots later; the simplex continues from the old basis, moved along.
+    def advance(self, lp: LinearProgram, source: Index | None = None) -> None:
+        """Load a later window; the simplex continues from the old basis, moved along.
 
-        The scenario must be the same, the window may be shorter. Without a basis (first window, or interior point
-        without crossover) this is `set`.
+        Snapshot t of the new window takes the basis of snapshot `source[t]` of the old one; by default it starts
+        one snapshot later and its last snapshot repeats the old window's last. The scenario must be the same, the
+        window may be shorter. Without a basis (first window, or interior point without crossover) this is `set`.
         """
         basis, old = self._highs.getBasis(), self._lp
         if old is None or not basis.valid or self.options.solver != "simplex":
@@ -88,7 +89,9 @@ class Solver:
         _refuse_nan(lp)
         self._load(lp)
         self._lp = lp
-        self._highs.setBasis(shifted_basis(basis, old, lp, by))
+        if source is None:
+            source = np.minimum(np.arange(len(lp.rows["power"])) + 1, len(old.rows["power"]) - 1)
+        self._highs.setBasis(moved_basis(basis, old, lp, source))
         self._highs.setOptionValue("simplex_strategy", PRIMAL_SIMPLEX)
 
     def _load(self, lp: LinearProgram) -> None:
@@ -122,9 +125,9 @@ class Solver:
             SolverError: infeasible, unbounded, out of time, or no solution at all. A solution whose accuracy the solver
                 doubts is returned with status `unknown`: the certificate judges it.
         """
-        start = perf_counter()
+        start = process_time()
         self._highs.run()
-        seconds = perf_counter() - start
+        seconds = process_time() - start
         status = self._highs.getModelStatus()
         solution = self._highs.getSolution()
         usable = status in (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kUnknown)

@@ -39,8 +39,10 @@ class Window:
     soc_mwh: Array  # [U]
     peak_mw: Array  # [R]
     green_gap_mwh: Array  # [R]
-    phase: Index  # [T] clock phase of each snapshot
+    phase: Index  # [T] clock phase at which each snapshot begins
     terminal: Terminal
+    span: Index  # [T] steps in each snapshot: 1, or more where `coarse.py` merged them
+    joining_mwh: Array  # [T−1, R, K, S] work that joins the backlog of snapshots 1 … T−1
 
     @property
     def steps(self) -> int:
@@ -48,16 +50,53 @@ class Window:
         return len(self.phase)
 
     @cached_property
+    def phases(self) -> list[Index]:
+        """Clock phase of every step of every snapshot."""
+        pairs = zip(self.phase, self.span, strict=True)
+        return [(first + np.arange(steps)) % self.params.period for first, steps in pairs]
+
+    @cached_property
+    def hours(self) -> Array:
+        """[T] duration of each snapshot."""
+        return np.asarray(self.params.dt_h * self.span)
+
+    @cached_property
+    def rate_limit(self) -> Array:
+        """[T, K, S] share of a cohort that may run in a snapshot: 1 − Π_steps (1 − ρ)."""
+        return np.stack([1.0 - np.prod(1.0 - self.p.rate_limit[steps], axis=0) for steps in self.phases])
+
+    @cached_property
+    def standing_loss(self) -> Array:
+        """[T, U] share of the energy above the floor lost in a snapshot: 1 − (1 − σ)^span."""
+        return np.asarray(1.0 - (1.0 - self.p.standing_loss) ** self.span[:, None])
+
+    @cached_property
+    def charge_max_mwh(self) -> Array:
+        """[T, U]."""
+        return np.asarray(self.p.charge_limit_mwh * self.span[:, None])
+
+    @cached_property
+    def discharge_max_mwh(self) -> Array:
+        """[T, U]."""
+        return np.asarray(self.p.discharge_limit_mwh * self.span[:, None])
+
+    @cached_property
+    def diesel_max_mwh(self) -> Array:
+        """[T, R]."""
+        return np.asarray(self.p.diesel_limit_mwh * self.span[:, None])
+
+    @cached_property
     def used(self) -> Mask:
-        """[T, K, S] slots that may hold work: those up to the one that new work joins."""
-        join = self.p.joins[self.phase].argmax(axis=-1)
+        """[T, K, S] slots that may hold work: those up to the last one that new work joins."""
+        join = self.p.joins.argmax(axis=-1)
+        latest = np.array([join[steps].max(axis=0) for steps in self.phases])
         slots = np.arange(self.params.n_slots)
-        return np.asarray(slots <= join[:, :, None])
+        return np.asarray(slots <= latest[:, :, None])
 
     @cached_property
     def closes(self) -> Mask:
         """[T, K] true where slot 0 closes at the end of the snapshot."""
-        return np.asarray(self.p.closes[self.phase] > 0)
+        return np.asarray(self.p.closes[[steps[-1] for steps in self.phases]] > 0)
 
     @cached_property
     def next_slot(self) -> Index:
@@ -67,7 +106,7 @@ class Window:
     @cached_property
     def room_mwh(self) -> Array:
         """[T, R, P] work the pools can do: capacity · availability."""
-        return np.asarray(self.p.capacity_mwh * self.row.site_availability[:, :, None])
+        return np.asarray(self.p.capacity_mwh * (self.row.site_availability * self.span[:, None])[:, :, None])
 
     @cached_property
     def facility_per_it(self) -> Array:
@@ -93,18 +132,18 @@ class Window:
     @cached_property
     def limit_mwh(self) -> Array:
         """[T, R] what the connection carries: PPA and grid power share it."""
-        return np.asarray(self.p.connection_mwh * self.row.grid_availability)
+        return np.asarray(self.p.connection_mwh * self.row.grid_availability * self.span[:, None])
 
     @cached_property
     def export_max_mwh(self) -> Array:
         """[T, R] min(export_fraction·green, export limit·availability)."""
-        meter = self.p.export_limit_mwh * self.row.grid_availability
+        meter = self.p.export_limit_mwh * self.row.grid_availability * self.span[:, None]
         return np.asarray(np.minimum(self.p.export_fraction * self.row.green_mwh, meter))
 
     @cached_property
     def link_gb(self) -> Array:
-        """[T, L] data the links carry in a step."""
-        return np.asarray(self.p.link_gb * self.row.link_availability)
+        """[T, L] data the links carry in a snapshot."""
+        return np.asarray(self.p.link_gb * self.row.link_availability * self.span[:, None])
 
     @cached_property
     def grid_cost(self) -> Array:
@@ -116,7 +155,7 @@ class Window:
     def alive_mwh(self) -> Array:
         """[T, K] no cohort can be larger: all work not yet due, grown by a restart in every step it may have moved."""
         life = np.asarray((self.p.slack * self.p.slots_used).max(axis=(0, 2)), dtype=np.int64)
-        arrived = np.concatenate([self.backlog_mwh.sum(axis=(0, 2))[None], self.row.next_arrivals_mwh[:-1].sum(axis=1)])
+        arrived = np.concatenate([self.backlog_mwh.sum(axis=(0, 2))[None], self.joining_mwh.sum(axis=(1, 3))])
         total = np.concatenate([np.zeros((1, len(life))), np.cumsum(arrived, axis=0)])
         snapshot = np.arange(self.steps)[:, None]
         first = np.maximum(snapshot - life, 0)
@@ -139,16 +178,20 @@ def make_window(params: Params, state: State, rows: Row, terminal: Terminal | No
             f"terminal prices {need} it ends the episode"
         )
     first = int(state.world_row[0]) + start
+    p, row = Arrays(params), Arrays(rows)
+    phase = (first + np.arange(steps)) % params.period
     window = Window(
         params=params,
-        p=Arrays(params),
-        row=Arrays(rows),
+        p=p,
+        row=row,
         backlog_mwh=_first(state.backlog_mwh),
         soc_mwh=_first(state.soc_mwh),
         peak_mw=_first(state.peak_mw),
         green_gap_mwh=_first(state.green_gap_mwh),
-        phase=(first + np.arange(steps)) % params.period,
+        phase=phase,
         terminal=episode_terminal(params) if terminal is None else terminal,
+        span=np.ones(steps, dtype=np.int64),
+        joining_mwh=row.next_arrivals_mwh[:-1, :, :, None] * p.joins[phase[1:]][:, None],
     )
     if steps and np.any(np.where(window.used[0], 0.0, window.backlog_mwh) != 0.0):
         raise ConfigError("the initial backlog holds work in a slot that its class does not use at this phase")
