@@ -34,7 +34,7 @@ def check_prices_path(path: str | None) -> None:
 
 
 def save_prices(sim: Simulator, start: int, options: Options, path: str) -> None:
-    """Solve the episode that begins at `start` and write its nodal prices: all (.npz), or those of power as a figure."""
+    """Solve the episode that begins at `start` and write its nodal prices: all as .npz, or of power as a figure."""
     duals = bound(*episode_window(sim, start), options).duals
     if Path(path).suffix == ".npz":
         named: Mapping[str, Any] = {**duals, "regions": np.array(sim.params.regions), "dt_h": np.array(sim.params.dt_h)}
