@@ -5,17 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from omegaconf import DictConfig
-from rich.console import Console
 
 from greenhop_agents.cli import INTERRUPTED, check_json_path, run, write_json
-from greenhop_agents.parallel import join_team
-from greenhop_agents.progress import progress_bar
-from greenhop_agents.scoreboard import as_table, summarise
-from greenhop_agents.training import compare, resumed, train
 
 
 def main(config: DictConfig) -> None:
     """Train, evaluate, print; files are written as they become final."""
+    from rich.console import Console
+
+    from greenhop_agents.parallel import join_team
+    from greenhop_agents.progress import progress_bar
+    from greenhop_agents.scoreboard import as_table, summarise
+    from greenhop_agents.training import compare, resumed, train
+
     config = resumed(config)
     check_json_path(config.json)
     console = Console()

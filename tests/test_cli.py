@@ -77,6 +77,12 @@ MISTAKES = {
         "market.green_target = 'much'",
         "hub10",
     ),
+    "wrong option of the agent": (
+        "train",
+        [*QUICK, "scenario.years.train=1", "scenario.years.val=1", "output=run", "+agent.options.n_step=3"],
+        "agent.options",
+        "n_step",
+    ),
     "not a whole number": ("train", ["total_steps=10.5"], "total_steps = 10.5", "train.yaml"),
     "value out of range": ("bound", ["scenario.market.green_target=1.5"], "market.green_target = 1.5", "hub10"),
     "no episode": ("bound", ["episodes=0"], "episodes = 0", "bound.yaml"),
@@ -149,7 +155,7 @@ def test_an_output_folder_that_exists_is_refused_and_left_alone(script: Any, tmp
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["note"]
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "bound"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "bound", "demo"])
 def test_help_names_keys_and_choices(script: Any, name: str) -> None:
     ended = script(name, "--help")
     assert ended.code == 0
@@ -158,8 +164,7 @@ def test_help_names_keys_and_choices(script: Any, name: str) -> None:
 
 
 def test_help_does_not_wait_for_torch() -> None:
-    code = "import runpy, sys; sys.argv = ['x', '--help']; runpy.run_path(sys.argv.pop(), run_name='__main__')"
-    for name in ("evaluate", "bound", "train"):
+    for name in ("evaluate", "bound", "train", "demo"):
         code = (
             f"import runpy, sys; sys.argv = ['{name}.py', '--help']; "
             f"runpy.run_path({str(SCRIPTS / f'{name}.py')!r}, run_name='__main__'); "
@@ -212,6 +217,36 @@ def test_sweeps_run_every_combination(script: Any, tmp_path: Path) -> None:
     assert ended.code == 0, ended.err
     policies = [json.loads((tmp_path / f"{name}.json").read_text())[0]["policy"] for name in ("stay", "price_follow")]
     assert policies == ["stay", "price_follow"]
+
+
+TINY_DEMO = (
+    *QUICK, "scenario.years.train=1", "scenario.years.val=1", "total_steps=48", "agent.num_envs=2",
+    "agent.options.batch_size=48", "validation.episodes=2", "evaluation.episodes=3", "workers=1",
+)  # fmt: skip
+
+
+def test_the_demo_trains_scores_and_draws_and_can_be_repeated(script: Any, tmp_path: Path) -> None:
+    for again in (False, True):
+        ended = script("demo", *TINY_DEMO, "json=out.json")
+        assert ended.code == 0, ended.err
+        assert ("replacing runs/demo" in ended.out) == again
+        assert all(
+            word in ended.out for word in ("stay", "price_follow", "greenest", "ppo", "bound", "tensorboard --logdir")
+        )
+        assert "training ppo on pair2" in ended.err
+    records = json.loads((tmp_path / "out.json").read_text())
+    assert sorted({r["policy"] for r in records}) == ["bound", "greenest", "ppo", "price_follow", "stay"]
+    written = {path.name for path in (tmp_path / "runs" / "demo").iterdir()}
+    assert written >= {"config.yaml", "run.json", "policy.safetensors", "evaluation.json", "day.png", "tensorboard"}
+    ended = script("evaluate", *QUICK, "policy=runs/demo", "episodes=3")
+    assert ended.code == 0, ended.err
+
+
+def test_the_demo_never_removes_what_it_did_not_write(script: Any, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "demo").mkdir(parents=True)
+    (tmp_path / "runs" / "demo" / "thesis.tex").write_text("mine")
+    assert_one_line(script("demo", *TINY_DEMO), "output = 'runs/demo'", "thesis.tex")
+    assert (tmp_path / "runs" / "demo" / "thesis.tex").read_text() == "mine"
 
 
 def test_numbers_may_be_written_as_people_write_them(script: Any, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from stable_baselines3 import PPO
 from stable_baselines3.common.logger import KVWriter, Logger
 
@@ -16,7 +17,7 @@ from greenhop.errors import ActionError, ConfigError
 from greenhop.rewards import REPORTED
 from greenhop_agents.evaluate import evaluate
 from greenhop_agents.runs import load_policy, save_policy, start_run
-from greenhop_agents.sb3 import EnvTerms, HubVecEnv, as_policy, build_model, learn
+from greenhop_agents.sb3 import EnvTerms, HubVecEnv, as_policy, build_agent, build_env, build_model, learn
 from tests.sims import day_sim
 
 SMALL: dict[str, Any] = {"n_steps": 24, "batch_size": 24, "n_epochs": 1, "policy_kwargs": {"net_arch": [16]}}
@@ -25,7 +26,7 @@ SMALL: dict[str, Any] = {"n_steps": 24, "batch_size": 24, "n_epochs": 1, "policy
 def test_finished_episodes_carry_the_infos_that_algorithms_read() -> None:
     sim = day_sim("pair2")
     env = HubVecEnv(sim, 2, seed=4)
-    obs = env.reset()
+    obs: Any = env.reset()
     single = HubEnv(sim=sim)
     start = int(np.searchsorted(sim.bank.starts.numpy(), env.tensors.carry.state.world_row[0].item()))
     np.testing.assert_allclose(obs[0], single.reset(options={"start": start})[0], atol=1e-5)
@@ -100,8 +101,6 @@ def test_the_same_seed_trains_the_same_policy() -> None:
 
 
 def test_a_saved_policy_comes_back_with_the_same_actions(tmp_path: Path) -> None:
-    from omegaconf import OmegaConf
-
     sim = day_sim("pair2")
     agent = {"name": "sb3_ppo", "kind": "sb3", "algorithm": "ppo", "num_envs": 2, "options": SMALL}
     model = build_model(HubVecEnv(sim, 2), "ppo", 3, "cpu", SMALL)
@@ -129,6 +128,46 @@ def test_unknown_algorithms_and_keywords_are_user_errors() -> None:
         build_model(env, "dqn", 0, "cpu", {})
     with pytest.raises(ConfigError, match=r"agent\.options.*n_step"):
         build_model(env, "ppo", 0, "cpu", {"n_step": 3})
+
+
+HUB: dict[str, Any] = {
+    "name": "ppo", "kind": "sb3", "algorithm": "ppo", "num_envs": 2, "beyond_price_follow": True, "bootstrap": False,
+    "network": {"kind": "region", "width": 8, "layers": 0, "log_std": -1.8},
+    "options": {"n_steps": 24, "batch_size": 24, "n_epochs": 1},
+}  # fmt: skip
+
+
+def test_rewards_beyond_price_following_are_zero_for_the_zero_action() -> None:
+    sim = day_sim("pair2")
+    env = build_env(sim, HUB, seed=0)
+    env.reset()
+    for t in range(30):  # into the second episode
+        _, rewards, dones, infos = env.step(np.zeros((2, sim.action_size), dtype=np.float32))
+        np.testing.assert_allclose(rewards, 0.0, atol=1e-5)
+        assert dones.all() == (t == 23)
+        if dones.any():
+            assert infos[0]["TimeLimit.truncated"] is False
+            assert infos[0]["totals"]["grid_mwh"] > 0
+
+
+def test_an_encoder_shared_by_the_hubs_starts_at_price_following_learns_and_comes_back(tmp_path: Path) -> None:
+    sim = day_sim("pair2")
+    model = build_agent(build_env(sim, HUB, seed=0), HUB, seed=0)
+    obs = HubVecEnv(sim, 2).reset()
+    assert isinstance(obs, np.ndarray)
+    assert np.abs(model.predict(obs, deterministic=True)[0]).max() < 0.1
+    before = [e.cost_cny for e in evaluate(sim, as_policy(model, "ppo"), [1, 9])]
+    learn(model, 96, tmp_path / "curves", [])
+    start_run(tmp_path / "run", OmegaConf.create({"agent": HUB, "seed": 0}), sim)
+    save_policy(tmp_path / "run", model.policy.state_dict())
+    ours, theirs = (evaluate(sim, p, [1, 9]) for p in (as_policy(model, "ppo"), load_policy(tmp_path / "run", sim)))
+    assert [e.totals for e in ours] == [e.totals for e in theirs]
+    assert [e.cost_cny for e in ours] != before
+
+
+def test_only_ppo_takes_our_networks() -> None:
+    with pytest.raises(ConfigError, match="algorithm ppo"):
+        build_agent(HubVecEnv(day_sim("pair2"), 1), {**HUB, "algorithm": "sac", "options": {}}, seed=0)
 
 
 def test_truncated_episodes_bootstrap_from_their_last_observation() -> None:

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
+from matplotlib.patheffects import withStroke
 
 from greenhop_agents.days import Array, Day
 from greenhop_agents.scoreboard import CNY_PER_MCNY, Line
@@ -59,8 +60,8 @@ def draw_day(path: Path, agent: Day, best: Day, lines: Sequence[Line], places_de
         grid = figure.add_gridspec(
             3,
             2,
-            height_ratios=(1.15, 1.0, 0.95),
-            hspace=0.42,
+            height_ratios=(1.3, 1.0, 0.95),
+            hspace=0.36,
             wspace=0.16,
             left=0.085,
             right=0.93,
@@ -121,6 +122,7 @@ def _map(ax: Axes, day: Day, places_deg: Array) -> None:
         ax.annotate(
             f"{_name(name)}\n{100 * share:.0f} % green", spots[i], place, textcoords="offset points", ha=side,
             va="center", fontsize=7.5, linespacing=1.15, zorder=4,
+            path_effects=[withStroke(linewidth=2.5, foreground=PAPER)],
         )  # fmt: skip
     ax.set(xticks=[], yticks=[], title=f"{day.policy}: work done (size) and work moved (arrows)")
     ax.margins(0.16, 0.13)
@@ -145,7 +147,7 @@ def _costs(ax: Axes, lines: Sequence[Line], agent: str) -> None:
     ax.barh(names, cost, color=colours, height=0.62)
     ax.invert_yaxis()
     for i, line in enumerate(lines):
-        score = "" if line.score is None else f"    {line.score:.0f} % of the saving"
+        score = "" if line.score is None else f"    {line.score:.0f} % of the saving".replace("-", "−")
         ax.text(cost[i] + 0.01 * max(cost), i, f"{cost[i]:.2f}{score}", va="center", fontsize=9)
     ax.set_xlim(0, 1.34 * max(cost))
     ax.set(title="mean cost of a held-out day, million CNY, and captured saving", xticks=[])

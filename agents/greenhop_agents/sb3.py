@@ -15,15 +15,19 @@ from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
-from torch import Tensor
+from torch import Tensor, nn
 
 from greenhop.errors import ConfigError
 from greenhop.rewards import REPORTED
 from greenhop.simulator import Simulator
 from greenhop.vector_env import TensorVectorEnv, checked_action, spaces
+from greenhop_agents.networks import build_actor, build_critic, parse_network
 from greenhop_agents.policy import ActionPolicy
+from greenhop_agents.reference import at, reference_rewards
 from greenhop_agents.validation import Validation
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "sac": SAC, "td3": TD3}
@@ -34,10 +38,18 @@ class HubVecEnv(VecEnv):
 
     At the end of an episode its info holds `terminal_observation`, `TimeLimit.truncated`, `episode` (`r, l, t`) and
     `totals` (cost terms and quantities summed over the episode).
+
+    Args:
+        beyond: `[E, T]` rewards that are subtracted from those of the same step of the same episode, for instance
+            what price following earns (`reference_rewards`): a control variate, it leaves the optimal policy alone.
+        bootstrap: whether algorithms shall add the value of the last observation. Without it an episode is a whole:
+            its last step has priced the work and energy that it left (`terminal`).
     """
 
-    def __init__(self, sim: Simulator, num_envs: int, seed: int = 0) -> None:
-        self.sim = sim
+    def __init__(
+        self, sim: Simulator, num_envs: int, seed: int = 0, beyond: Tensor | None = None, bootstrap: bool = True
+    ) -> None:
+        self.sim, self._beyond, self._bootstrap = sim, beyond, bootstrap
         observation_space, action_space = spaces(sim)
         self.tensors = TensorVectorEnv(sim, num_envs, seed)
         self.render_mode = None
@@ -63,7 +75,9 @@ class HubVecEnv(VecEnv):
         """Step all environments and restart the ones that end."""
         with torch.no_grad():
             action = torch.from_numpy(self._actions).to(self.sim.params.device)
+            expected = 0.0 if self._beyond is None else at(self._beyond, self.sim, self.tensors.carry)
             obs, reward, truncated, reported = self.tensors.step(action)
+            reward = reward - expected
             rewards = _numpy(reward)
             self._totals += _numpy(reported)
             self._returns += rewards
@@ -80,7 +94,7 @@ class HubVecEnv(VecEnv):
     def _final_info(self, i: int, last: NDArray[np.float32]) -> dict[str, Any]:
         return {
             "terminal_observation": last.copy(),
-            "TimeLimit.truncated": True,
+            "TimeLimit.truncated": self._bootstrap,
             "episode": {
                 "r": float(self._returns[i]),
                 "l": self.sim.params.steps,
@@ -107,6 +121,54 @@ class HubVecEnv(VecEnv):
     def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Any = None) -> list[bool]:
         """Never wrapped."""
         return [False for _ in self._get_indices(indices)]
+
+
+class HubPolicy(ActorCriticPolicy):
+    """The native learners' networks as an SB3 policy: one encoder shared by all hubs instead of a flat MLP."""
+
+    def __init__(self, *args: Any, sim: Simulator, network: Mapping[str, Any], **kwargs: Any) -> None:
+        self._sim, self._network = sim, parse_network(network)
+        super().__init__(*args, **kwargs)
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        """Called by the constructor of the base: networks and optimiser."""
+        self.mlp_extractor = _Same(self._sim.obs_size)  # type: ignore[assignment]
+        self.action_net = build_actor(self._sim, self._network).mean
+        self.value_net = _Column(build_critic(self._sim, self._network))  # type: ignore[assignment]
+        self.log_std = nn.Parameter(torch.full((self._sim.action_size,), self._network.log_std))
+        self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
+
+
+class _Column(nn.Module):
+    """Values `[B]` of a critic as SB3 wants them, `[B, 1]`."""
+
+    def __init__(self, critic: nn.Module) -> None:
+        super().__init__()
+        self.critic = critic
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """`[B, O]` → `[B, 1]`."""
+        return self.critic(obs).unsqueeze(-1)  # type: ignore[no-any-return]
+
+
+class _Same(nn.Module):
+    """Hands observations to actor and critic as they are."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.latent_dim_pi = self.latent_dim_vf = size
+
+    def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for both."""
+        return obs, obs
+
+    def forward_actor(self, obs: Tensor) -> Tensor:
+        """For the actor."""
+        return obs
+
+    def forward_critic(self, obs: Tensor) -> Tensor:
+        """For the critic."""
+        return obs
 
 
 class EnvTerms(BaseCallback):
@@ -165,27 +227,51 @@ class Validate(BaseCallback):
         self.logger.dump(self.num_timesteps)
 
 
-def build_model(env: HubVecEnv, algorithm: str, seed: int, device: str, options: Mapping[str, Any]) -> BaseAlgorithm:
-    """An SB3 model with an MLP policy; `options` are keyword arguments of the algorithm.
+def build_model(
+    env: HubVecEnv,
+    algorithm: str,
+    seed: int,
+    device: str,
+    options: Mapping[str, Any],
+    network: Mapping[str, Any] | None = None,
+) -> BaseAlgorithm:
+    """An SB3 model; `options` are keyword arguments of the algorithm, `network` those of `NetworkConfig`.
+
+    Without `network` the policy is SB3's own MLP. PPO can have one of ours.
 
     Raises:
         ConfigError: unknown algorithm or keyword.
     """
     if algorithm not in ALGORITHMS:
         raise ConfigError(f"agent.algorithm = {algorithm!r} is unknown; allowed: {', '.join(ALGORITHMS)}")
+    policy: Any = "MlpPolicy"
+    if network is not None:
+        if algorithm != "ppo":
+            raise ConfigError(f"agent.network is for algorithm ppo, not {algorithm!r}")
+        policy, options = HubPolicy, {**options, "policy_kwargs": {"sim": env.sim, "network": network}}
     try:
-        return ALGORITHMS[algorithm]("MlpPolicy", env, seed=seed, device=device, **options)
+        return ALGORITHMS[algorithm](policy, env, seed=seed, device=device, **options)
     except TypeError as error:
         raise ConfigError(f"agent.options: {error}") from None
 
 
 def load_sb3(agent: Mapping[str, Any], weights: Mapping[str, Tensor], sim: Simulator) -> ActionPolicy:
     """A policy from the weights of a run folder: its network is rebuilt as configured, nothing is unpickled."""
-    model = build_model(
-        HubVecEnv(sim, agent["num_envs"]), agent["algorithm"], 0, str(sim.params.device), agent["options"]
-    )
+    model = build_agent(HubVecEnv(sim, agent["num_envs"]), agent, seed=0)
     model.policy.load_state_dict(dict(weights))
     return as_policy(model, agent["name"])
+
+
+def build_env(sim: Simulator, agent: Mapping[str, Any], seed: int) -> HubVecEnv:
+    """The environments that an agent's configuration asks for."""
+    beyond = reference_rewards(sim) if agent.get("beyond_price_follow") else None
+    return HubVecEnv(sim, agent["num_envs"], seed, beyond, agent.get("bootstrap", True))
+
+
+def build_agent(env: HubVecEnv, agent: Mapping[str, Any], seed: int) -> BaseAlgorithm:
+    """The model that an agent's configuration asks for."""
+    device = str(env.sim.params.device)
+    return build_model(env, agent["algorithm"], seed, device, agent["options"], agent.get("network"))
 
 
 def learn(model: BaseAlgorithm, total_steps: int, log_dir: Path, callbacks: Sequence[BaseCallback]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -32,11 +33,10 @@ CHECKPOINTS = 50  # of a training run
 
 def train_sb3(config: DictConfig, sim: Simulator, folder: Path, update: Update) -> Policy:
     """Train an SB3 agent and save its policy; an interrupt ends training early and keeps what was learnt."""
-    from greenhop_agents.sb3 import HubVecEnv, Validate, Watch, as_policy, build_model, learn
+    from greenhop_agents.sb3 import Validate, Watch, as_policy, build_agent, build_env, learn
 
     agent: Any = OmegaConf.to_container(config.agent, resolve=True)
-    env = HubVecEnv(sim, agent["num_envs"], config.seed)
-    model = build_model(env, agent["algorithm"], config.seed, str(sim.params.device), agent["options"])
+    model = build_agent(build_env(sim, agent, config.seed), agent, config.seed)
     total = int(config.total_steps)
 
     validation = validation_of(config, folder)
@@ -139,9 +139,15 @@ def train(config: DictConfig, update: Update) -> Policy:
     if config.total_steps < 1:
         raise ConfigError(f"total_steps = {config.total_steps} must be at least 1")
     sim = build_simulator(scenario_of(config), "train", device=pick_device(config.device))
-    if not config.get("resume") and join_team().rank == 0:
-        start_run(Path(config.output), config, sim)
-    return TRAINERS[config.agent.kind](config, sim, Path(config.output), update)
+    folder, fresh = Path(config.output), not config.get("resume") and join_team().rank == 0
+    if fresh:
+        start_run(folder, config, sim)
+    try:
+        return TRAINERS[config.agent.kind](config, sim, folder, update)
+    except ConfigError:
+        if fresh:  # a mistake in the agent's configuration: leave nothing behind
+            rmtree(folder)
+        raise
 
 
 def compare(
