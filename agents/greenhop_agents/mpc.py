@@ -80,7 +80,7 @@ class Controller:
     def _fee_share(self, steps: int, left: int) -> float:
         """(steps of the window / steps left)^α."""
         given = self._settings.fee_power
-        return (steps / left) ** (FEE_POWER.get(self._params.name, 0.0) if given is None else given)
+        return float((steps / left) ** (FEE_POWER.get(self._params.name, 0.0) if given is None else given))
 
     def _window(self, state: State, rows: Row) -> Window:
         steps, left = len(rows.green_mwh), self._params.steps - int(state.t[0])
