@@ -112,3 +112,10 @@ def test_a_new_episode_forgets_the_old_window() -> None:
 def test_a_window_without_hours_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least 1 hour"):
         MpcSettings(horizon_h=0)
+
+
+def test_a_horizon_beyond_the_forecasts_is_refused() -> None:
+    far = MpcSettings(horizon_h=36)
+    with pytest.raises(ConfigError, match=r"set scenario\.forecast\.horizon_h=36"):
+        Mpc(settings=far).reset(week_sim())
+    Mpc(settings=far, perfect=True).reset(week_sim())

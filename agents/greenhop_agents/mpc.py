@@ -103,9 +103,19 @@ class Mpc:
     seconds: list[float] = field(default_factory=list)
 
     def reset(self, sim: Simulator) -> None:
-        """Forget all windows and times."""
+        """Forget all windows and times.
+
+        Raises:
+            ConfigError: the scenario's forecasts do not reach as far as the horizon.
+        """
+        covered = max(24, sim.scenario.forecast.horizon_h)
+        if not self.perfect and self.settings.horizon_h > covered:
+            raise ConfigError(
+                f"horizon_h = {self.settings.horizon_h} is beyond the forecasts of {covered} h; "
+                f"set scenario.forecast.horizon_h={self.settings.horizon_h}"
+            )
         self._params = build_params(sim.scenario, torch.float64)
-        self._outlook: Outlook = PerfectOutlook() if self.perfect else ForecastOutlook(self.settings.horizon_h)
+        self._outlook: Outlook = PerfectOutlook() if self.perfect else ForecastOutlook()
         self._controllers: dict[int, Controller] = {}
         self.seconds = []
 

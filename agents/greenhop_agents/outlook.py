@@ -33,8 +33,7 @@ class PerfectOutlook:
 class ForecastOutlook:
     """The forecasts from which the agent's own observations are made, at every lead instead of six."""
 
-    def __init__(self, horizon_h: int = 24) -> None:
-        self._horizon_h = horizon_h
+    def __init__(self) -> None:
         self._forecasts: dict[int, Forecast] = {}
 
     def rows(self, sim: Simulator, row: int, steps: int) -> Row:
@@ -48,8 +47,7 @@ class ForecastOutlook:
     def _forecast(self, sim: Simulator, year: int) -> Forecast:
         if year not in self._forecasts:
             world = generate_year(sim.scenario, sim.bank.split, sim.bank.year_ids[year])
-            longest = max(24, sim.scenario.forecast.horizon_h, self._horizon_h)
-            self._forecasts[year] = Forecast(sim.scenario, world, longest)
+            self._forecasts[year] = Forecast(sim.scenario, world)
         return self._forecasts[year]
 
 

@@ -26,13 +26,13 @@ def assert_exact(case: Case, options: Options) -> None:
     assert result.lower_bound <= result.value
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(12))
 def test_lp_replay_costs_what_the_lp_said(seed: int) -> None:
     assert_exact(random_case(seed), SIMPLEX if seed % 2 else Options())
 
 
-@pytest.mark.parametrize("name", ["pair2", "tri3", "hub10"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", ["pair2", "tri3"])
+@pytest.mark.parametrize("seed", range(2))
 def test_lp_replay_of_a_shipped_scenario_costs_what_the_lp_said(name: str, seed: int) -> None:
     assert_exact(scenario_case(name, seed), Options())
 
@@ -43,9 +43,14 @@ def test_lp_replay_of_a_generated_day_costs_what_the_lp_said(name: str, episode:
     assert_exact(world_case(name, episode), Options())
 
 
+@pytest.mark.parametrize("episode", [50, 230])
+def test_lp_replay_of_a_day_of_hub10_costs_what_the_lp_said(episode: int) -> None:
+    assert_exact(world_case("hub10", episode), Options())
+
+
 def test_every_mechanism_takes_part_in_some_window() -> None:
     seen: set[str] = set()
-    for seed in range(8):
+    for seed in range(5):
         case = scenario_case("tri3", seed)
         result = bound(*case, SIMPLEX)
         dispatch = result.plan.dispatch
