@@ -17,6 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from greenhop.rewards import REPORTED
 from greenhop.scenarios import config_dir
+from scripts.demo import discard
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 QUICK = ("scenario=pair2", "scenario.episode.length_h=24", "scenario.years.test=1")
@@ -226,20 +227,20 @@ TINY_DEMO = (
 
 
 def test_the_demo_trains_scores_and_draws_and_can_be_repeated(script: Any, tmp_path: Path) -> None:
-    for again in (False, True):
-        ended = script("demo", *TINY_DEMO, "json=out.json")
-        assert ended.code == 0, ended.err
-        assert ("replacing runs/demo" in ended.out) == again
-        assert all(
-            word in ended.out for word in ("stay", "price_follow", "greenest", "ppo", "bound", "tensorboard --logdir")
-        )
-        assert "training ppo on pair2" in ended.err
+    ended = script("demo", *TINY_DEMO, "json=out.json")
+    assert ended.code == 0, ended.err
+    for word in ("stay", "price_follow", "greenest", "ppo", "bound", "tensorboard --logdir"):
+        assert word in ended.out
+    assert "training ppo on pair2" in ended.err
     records = json.loads((tmp_path / "out.json").read_text())
     assert sorted({r["policy"] for r in records}) == ["bound", "greenest", "ppo", "price_follow", "stay"]
-    written = {path.name for path in (tmp_path / "runs" / "demo").iterdir()}
+    folder = tmp_path / "runs" / "demo"
+    written = {path.name for path in folder.iterdir()}
     assert written >= {"config.yaml", "run.json", "policy.safetensors", "evaluation.json", "day.png", "tensorboard"}
-    ended = script("evaluate", *QUICK, "policy=runs/demo", "episodes=3")
-    assert ended.code == 0, ended.err
+    assert script("evaluate", *QUICK, "policy=runs/demo", "episodes=3").code == 0
+    assert discard(folder), "the next demo begins by removing it"
+    assert not folder.exists()
+    assert not discard(folder)
 
 
 def test_the_demo_never_removes_what_it_did_not_write(script: Any, tmp_path: Path) -> None:

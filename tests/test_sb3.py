@@ -108,6 +108,9 @@ def test_a_saved_policy_comes_back_with_the_same_actions(tmp_path: Path) -> None
     save_policy(tmp_path / "run", model.policy.state_dict())
     ours, theirs = as_policy(model, "sb3_ppo"), load_policy(tmp_path / "run", sim)
     assert [e.totals for e in evaluate(sim, ours, [1, 9])] == [e.totals for e in evaluate(sim, theirs, [1, 9])]
+    save_policy(tmp_path / "run", {"other": torch.zeros(3)})
+    with pytest.raises(ConfigError, match="weights do not fit"):
+        load_policy(tmp_path / "run", sim)
     with pytest.raises(ConfigError, match="obs_size"):
         load_policy(tmp_path / "run", day_sim("tri3"))
 

@@ -214,12 +214,9 @@ def test_max_episode_steps_sets_the_length_of_an_episode() -> None:
     assert ends == [False, False, True] * 2
 
 
-def test_observing_deciding_and_stepping_are_one_graph_each_with_the_same_results() -> None:
+def test_deciding_and_stepping_are_one_graph_with_the_same_results() -> None:
     sim = day_sim("pair2")
-    act, observe = (
-        torch.compile(f, fullgraph=True, dynamic=False, backend="aot_eager") for f in (sim.act, sim.observe)
-    )
-    assert_same_day(sim, act, observe)
+    assert_same_day(sim, torch.compile(sim.act, fullgraph=True, dynamic=False, backend="aot_eager"))
 
 
 @pytest.mark.slow
@@ -227,11 +224,11 @@ def test_the_compiled_step_equals_the_eager_step() -> None:
     """Compiles the physics only: the decoder doubles the time and is checked as a graph above."""
     sim = day_sim("pair2")
     advance = torch.compile(sim.advance, fullgraph=True, dynamic=False)
-    assert_same_day(sim, lambda carry, action: advance(carry, sim.decode(carry, action)), sim.observe)
+    assert_same_day(sim, lambda carry, action: advance(carry, sim.decode(carry, action)))
 
 
-def assert_same_day(sim: Simulator, act: Any, observe: Any) -> None:
-    """A day of random actions through `act` and `observe` is that of the simulator itself."""
+def assert_same_day(sim: Simulator, act: Any) -> None:
+    """A day of random actions through `act` is that of the simulator itself."""
     ours = theirs = sim.begin(torch.tensor([4, 300]))
     with torch.no_grad():
         for action in torch.from_numpy(random_actions(sim, 2, sim.params.steps)):
@@ -239,4 +236,4 @@ def assert_same_day(sim: Simulator, act: Any, observe: Any) -> None:
             theirs, expected = sim.act(theirs, action)
             size = float(expected.cost_cny.abs().max())
             torch.testing.assert_close(flows.cost_cny, expected.cost_cny, rtol=1e-5, atol=1e-5 * size)
-            torch.testing.assert_close(observe(ours), sim.observe(theirs), rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(sim.observe(ours), sim.observe(theirs), rtol=1e-5, atol=1e-5)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from greenhop.errors import ConfigError
 from greenhop.rewards import REPORTED
+from greenhop.scenarios import one_line
 from greenhop.simulator import Simulator
 from greenhop.vector_env import TensorVectorEnv, checked_action, spaces
 from greenhop_agents.networks import build_actor, build_critic, parse_network
@@ -256,9 +257,16 @@ def build_model(
 
 
 def load_sb3(agent: Mapping[str, Any], weights: Mapping[str, Tensor], sim: Simulator) -> ActionPolicy:
-    """A policy from the weights of a run folder: its network is rebuilt as configured, nothing is unpickled."""
+    """A policy from the weights of a run folder: its network is rebuilt as configured, nothing is unpickled.
+
+    Raises:
+        ConfigError: weights of another network.
+    """
     model = build_agent(HubVecEnv(sim, agent["num_envs"]), agent, seed=0)
-    model.policy.load_state_dict(dict(weights))
+    try:
+        model.policy.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        raise ConfigError(f"the weights do not fit the network of agent {agent['name']}: {one_line(error)}") from None
     return as_policy(model, agent["name"])
 
 
