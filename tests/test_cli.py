@@ -269,7 +269,8 @@ def test_a_user_error_gives_exit_code_2_from_a_shell_in_another_folder(tmp_path:
 
 
 def test_an_interrupt_ends_a_script_with_one_word(tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPTS / "evaluate.py"), *QUICK, "scenario.episode.length_h=2160", "policy=stay"]
+    months = "scenario.episode.length_h=8400"  # long enough not to end before it is interrupted
+    command = [sys.executable, str(SCRIPTS / "evaluate.py"), *QUICK, months, "episodes=1", "policy=price_follow"]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as running:
