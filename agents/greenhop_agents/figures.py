@@ -61,7 +61,7 @@ def draw_day(path: Path, agent: Day, best: Day, lines: Sequence[Line], places_de
             3,
             2,
             height_ratios=(1.3, 1.0, 0.95),
-            hspace=0.36,
+            hspace=0.41,
             wspace=0.16,
             left=0.085,
             right=0.93,
@@ -179,7 +179,7 @@ def _supply(ax: Axes, day: Day, top: float, legend: bool) -> None:
     if legend:
         ax.plot([], [], color=HIGHLIGHT, lw=1.3, ls=(0, (4, 2)), label="mean grid price, CNY/MWh")
         ax.legend(
-            ncols=4, fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(-0.01, -0.10), columnspacing=1.4,
+            ncols=4, fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(-0.01, -0.08), columnspacing=1.4,
             handlelength=1.5,
         )  # fmt: skip
 
