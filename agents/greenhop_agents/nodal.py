@@ -58,6 +58,7 @@ def draw_prices(price: Array, regions: tuple[str, ...], dt_h: float, title: str)
     )  # fmt: skip
     axes.set_yticks(range(len(regions)), [f"{regions[r]}  {price[:, r].mean():.0f}" for r in order])
     axes.set_xticks(np.arange(0.0, hours + 1.0, 24.0 if hours > 48 else 6.0))
+    axes.set_ylabel("site and its mean price")
     axes.set_xlabel("hours from the start of the episode")
     axes.grid(False)
     axes.set_title(title, loc="left", color=INK)
