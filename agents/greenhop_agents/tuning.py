@@ -20,7 +20,7 @@ DECODER: Grid = {
     "migrate_rate_per_h": (0.1, 0.2, 0.3, 0.5),
     "congestion_cny_per_mwh": (100.0, 200.0, 300.0, 400.0),
     "congestion_from": (0.3, 0.4, 0.5, 0.6),
-    "hurry_from": (0.3, 0.4, 0.5, 0.6, 0.7),
+    "reserve": (0.3, 0.4, 0.5, 0.6, 0.7),
 }
 
 

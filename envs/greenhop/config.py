@@ -172,10 +172,10 @@ class DecoderConfig(Model):
     name: str = "shadow_price"
     bid_cny_per_mwh: Positive = 300.0
     width_cny_per_mwh: Positive = 40.0
-    migrate_rate_per_h: Fraction = 0.3
-    congestion_cny_per_mwh: NonNegative = 200.0
-    congestion_from: Fraction = 0.4
-    hurry_from: Fraction = 0.5
+    migrate_rate_per_h: Fraction = 0.2
+    congestion_cny_per_mwh: NonNegative = 100.0
+    congestion_from: Fraction = 0.5
+    reserve: Fraction = 0.65
 
 
 def _divides_the_hour(dt_h: float) -> float:

@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from greenhop.ops import TINY
+from greenhop.ops import TINY, per_pool
 from greenhop.params import Params
 from greenhop.state import Row, State
 from greenhop.step import phase_of, pool_room
@@ -105,7 +105,7 @@ class Observer:
         """Features `[B, R, n]` in the order of `region_parts`."""
         p, cap = self.params, self.capacity_mwh
         even = state.backlog_mwh / (p.slack.index_select(0, phase_of(p, state)) + 1.0).unsqueeze(1)
-        work = row.online_mwh @ p.online_pool + even.sum(-1) @ p.deferrable_pool
+        work = per_pool(row.online_mwh, p.online_pool) + per_pool(even.sum(-1), p.deferrable_pool)
         price = row.grid_price_cny_per_mwh + p.grid_adder_cny_per_mwh
         later = seen.forecast_price_cny_per_mwh + p.grid_adder_cny_per_mwh
         return {

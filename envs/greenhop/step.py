@@ -13,6 +13,7 @@ from greenhop.dynamics.route import route
 from greenhop.dynamics.serve import serve_deferrable, serve_online
 from greenhop.dynamics.settle import carbon_kg, green_gap, meter_peak, step_costs, terminal_cost
 from greenhop.dynamics.store import store
+from greenhop.ops import per_pool, per_region
 from greenhop.params import Params
 from greenhop.state import COST_TERMS, Flows, Plan, Row, State
 
@@ -62,16 +63,16 @@ def step(params: Params, state: State, plan: Plan, row: Row) -> tuple[State, Flo
     room, link_gb = pool_room(p, row), p.link_gb * row.link_availability
     routed, presented, route_gb = route(p, plan.route_mwh, row.online_mwh, link_gb)
     online = serve_online(p, plan.serve_online_mwh, presented, room)
-    left = (room - online @ p.online_pool).clamp_min(0.0)
+    left = (room - per_pool(online, p.online_pool)).clamp_min(0.0)
     served = serve_deferrable(p, plan.serve_mwh, state.backlog_mwh, p.rate_limit.index_select(0, phase), left)
     waiting = (state.backlog_mwh - served).clamp_min(0.0)
     movable = p.movable.index_select(0, phase)
     moved, kept, move_gb = migrate(p, plan.migrate_mwh, waiting, movable, (link_gb - route_gb).clamp_min(0.0))
     deferred, missed = close_slots(kept, p.closes.index_select(0, phase))
-    work = online @ p.online_pool + served.sum(-1) @ p.deferrable_pool
+    work = per_pool(online, p.online_pool) + per_pool(served.sum(-1), p.deferrable_pool)
     it, facility = facility_energy(p, work, room, row.pue_full)
     stored = store(p, plan.charge_mwh, plan.discharge_mwh, plan.spill_mwh, state.soc_mwh, row.inflow_mwh, facility)
-    load = (facility + (stored.charge - stored.discharge) @ p.unit_of_region).clamp_min(0.0)
+    load = (facility + per_region(stored.charge - stored.discharge, p.unit_of_region)).clamp_min(0.0)
     limits = power_limits(p, load, row)
     power = merit_order(p, row, limits) if plan.dispatch is None else follow_plan(p, plan.dispatch, row, limits)
     flows = Flows(

@@ -19,6 +19,6 @@ def facility_energy(p: Params, work: Tensor, room: Tensor, pue_full: Tensor) -> 
     Returns:
         `[B, R]` IT MWh and `[B, R]` facility MWh: `IT + (PUE − 1)·(0.6·IT + 0.4·room)`.
     """
-    it = room @ p.idle_share + work @ (1.0 - p.idle_share)
+    it = (room * p.idle_share + work * (1.0 - p.idle_share)).sum(-1)
     cooling = (1.0 - FIXED_OVERHEAD_SHARE) * it + FIXED_OVERHEAD_SHARE * room.sum(-1)
     return it, it + (pue_full - 1.0) * cooling

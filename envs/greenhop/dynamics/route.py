@@ -22,7 +22,7 @@ def route(p: Params, wanted: Tensor, online: Tensor, link_gb: Tensor) -> tuple[T
     """
     x = wanted.clamp_min(0.0) * p.route_allowed
     x = x * fit(sum_at(x, p.links_out), online).index_select(1, p.link_source)
-    gb = x @ p.route_gb_per_mwh
+    gb = (x * p.route_gb_per_mwh).sum(-1)
     x = x * fit(gb, link_gb).unsqueeze(-1)
     presented = online - sum_at(x, p.links_out) + sum_at(x, p.links_in)
-    return x, presented.clamp_min(0.0), x @ p.route_gb_per_mwh
+    return x, presented.clamp_min(0.0), (x * p.route_gb_per_mwh).sum(-1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from greenhop.ops import per_region
 from greenhop.params import Params
 from greenhop.state import Flows, Row, State
 
@@ -16,7 +17,7 @@ def meter_peak(p: Params, flows: Flows, peak: Tensor) -> Tensor:
 
 def green_gap(p: Params, flows: Flows, gap: Tensor) -> Tensor:
     """`[B, R]` MWh: running `target·facility − green used`; CSP discharge counts as green."""
-    solar_heat = (flows.discharge_mwh * p.is_csp) @ p.unit_of_region
+    solar_heat = per_region(flows.discharge_mwh * p.is_csp, p.unit_of_region)
     used = flows.green_mwh - flows.curtail_mwh - flows.export_mwh + flows.ppa_mwh + solar_heat
     return gap + p.green_target * flows.facility_mwh - used
 

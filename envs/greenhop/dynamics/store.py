@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from greenhop.ops import fit
+from greenhop.ops import fit, per_region
 from greenhop.params import Params
 
 
@@ -30,7 +30,7 @@ def store(
     e = soc - p.standing_loss * (soc - p.soc_min_mwh)
     ch = torch.minimum(charge.clamp_min(0.0), p.charge_limit_mwh)
     dis = torch.minimum(discharge.clamp_min(0.0), p.discharge_limit_mwh)
-    dis = dis * (fit(dis @ p.unit_of_region, facility) @ p.unit_of_region.T)
+    dis = dis * fit(per_region(dis, p.unit_of_region), facility).index_select(1, p.unit_region)
     sp = torch.minimum(spill.clamp_min(0.0), inflow)
     above_floor = e + p.efficiency_charge * ch + inflow - sp - p.soc_min_mwh
     dis = torch.minimum(dis, p.efficiency_discharge * above_floor.clamp_min(0.0))
