@@ -23,7 +23,8 @@ def sum_at(per_link: Tensor, lists: Tensor) -> Tensor:
 
 def gather_at(per_link: Tensor, lists: Tensor) -> Tensor:
     """`[B, R, D, …]` entries of `[B, L, …]` by `lists` `[R, D]`; what stands at padding must be masked by `listed`."""
-    return per_link.index_select(1, lists.clamp_max(per_link.shape[1] - 1).reshape(-1)).unflatten(1, lists.shape)
+    picked = per_link.index_select(1, lists.clamp_max(per_link.shape[1] - 1).reshape(-1))
+    return picked.reshape(per_link.shape[0], *lists.shape, *per_link.shape[2:])
 
 
 def listed(per_link: Tensor, lists: Tensor) -> Tensor:
