@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ QUICK = ["forecast.mode=perfect", "episode.length_h=24"]
 DIRECT = ("horinger", "qingyang", "zhongwei")
 
 
+@cache
 def hub10_direct() -> Simulator:
     return build_simulator("hub10-direct", "test", year_ids=[0], overrides=QUICK)
 
@@ -49,7 +51,7 @@ def test_export_never_exceeds_what_direct_supply_may_export() -> None:
     most = load_table("tariffs")["direct_green"]["exported_of_generation_max"]
     scenario = load_scenario("hub10-direct")
     assert all(scenario.sites[name].export_fraction <= most for name in ("horinger", "qingyang", "zhongwei"))
-    sim = build_simulator("hub10-direct", "test", year_ids=[0], overrides=QUICK)
+    sim = hub10_direct()
     carry, policy = sim.begin(torch.tensor([100])), Stay()
     for _ in range(sim.params.steps):
         carry, flows = sim.advance(carry, policy.decide(sim, carry))
@@ -58,7 +60,7 @@ def test_export_never_exceeds_what_direct_supply_may_export() -> None:
 
 
 def test_episodes_of_direct_supply_carry_the_report() -> None:
-    sim = build_simulator("hub10-direct", "test", year_ids=[0], overrides=QUICK)
+    sim = hub10_direct()
     row = evaluate(sim, Stay(), [100])[0].as_row()
     assert 0.0 <= row["zhongwei_self_used_of_generation"] <= 1.0
     assert row["zhongwei_direct_green_rules_broken"] in (0.0, 1.0, 2.0)

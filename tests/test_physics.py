@@ -396,6 +396,4 @@ def test_the_initial_state_stands_at_the_floor_half_full_and_without_a_gap(case:
     assert torch.equal(state.peak_mw, p.peak_start_mw.expand(2, -1))
     assert torch.equal(state.backlog_mwh, warm.backlog_mwh)
     assert torch.equal(state.world_row, warm.world_row)
-    assert not state.green_gap_mwh.any()
-    assert not state.direct_gap_mwh.any()
-    assert not state.t.any()
+    assert not any(x.any() for x in (state.green_gap_mwh, state.direct_gap_mwh, state.t))
