@@ -153,6 +153,7 @@ def _stirred(params: Params, g: Generator) -> Params:
         wear_cny_per_mwh=like(params.wear_cny_per_mwh, 0, 300),
         green_cost_cny_per_mwh=like(params.green_cost_cny_per_mwh, 0, 600),
         export_limit_mwh=params.connection_mwh * like(params.connection_mwh, 0, 1),
+        direct_rule_cny_per_mwh=like(params.green_cost_cny_per_mwh, -100, 100).clamp_min(0.0),
     )
 
 
@@ -178,6 +179,7 @@ def random_state(p: Params, g: Generator, batch: int) -> State:
         green_gap_mwh=_uniform(g, (batch, n_regions), -5, 5),
         t=torch.randint(0, p.steps, (batch,), generator=g),
         world_row=torch.randint(0, p.rows_per_year, (batch,), generator=g),
+        direct_gap_mwh=_uniform(g, (batch, n_regions, 2), -5, 5),
     )
 
 

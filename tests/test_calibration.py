@@ -1,4 +1,4 @@
-"""The table of targets, what is measured against it, the rules of direct supply, and the figures of a world."""
+"""The table of targets, what is measured against it, and the figures of a world."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
-from greenhop.rewards import SITE_QUANTITIES, report_sites
 from greenhop.scenarios import load_scenario
 from greenhop.simulator import build_simulator
 from greenhop.tables import load_table
 from greenhop_agents.calibration import Check, checks, facts, ladder, measure
 from greenhop_agents.calibration_figures import draw_all
-from greenhop_agents.direct_green import direct_green
 from greenhop_agents.evaluate import evaluate
 from greenhop_agents.rules import PriceFollow, Stay
 
@@ -76,42 +73,6 @@ def test_energies_by_site_add_up_to_the_totals() -> None:
     for site in episode.sites.values():
         parts = site["self_used_mwh"] + site["exported_mwh"] + site["curtailed_mwh"]
         assert parts == pytest.approx(site["green_mwh"], rel=1e-5, abs=1e-3)
-
-
-def test_direct_supply_reports_its_shares_and_the_rules_it_breaks() -> None:
-    scenario = load_scenario("hub10-direct")
-    good = dict(zip(SITE_QUANTITIES, (90.0, 100.0, 100.0, 70.0, 15.0, 15.0), strict=True))
-    bad = dict(zip(SITE_QUANTITIES, (90.0, 100.0, 50.0, 25.0, 15.0, 10.0), strict=True))
-    found = direct_green(scenario, {name: bad if name == "zhongwei" else good for name in scenario.sites})
-    assert set(found) == {"horinger", "qingyang", "zhongwei"}
-    assert found["horinger"].broken == ()
-    assert found["zhongwei"].broken == (
-        "self_used_of_generation",
-        "self_used_of_consumption",
-        "exported_of_generation",
-    )
-    assert found["zhongwei"].as_row()["direct_green_rules_broken"] == 3.0
-
-
-def test_export_never_exceeds_what_direct_supply_may_export() -> None:
-    most = load_table("tariffs")["direct_green"]["exported_of_generation_max"]
-    scenario = load_scenario("hub10-direct")
-    assert all(scenario.sites[name].export_fraction <= most for name in ("horinger", "qingyang", "zhongwei"))
-    sim = build_simulator("hub10-direct", "test", year_ids=[0], overrides=QUICK)
-    carry, policy = sim.begin(torch.tensor([100])), Stay()
-    for _ in range(sim.params.steps):
-        carry, flows = sim.advance(carry, policy.decide(sim, carry))
-        energy = report_sites(flows)[0]
-        assert (energy[:, 4] <= most * energy[:, 2] + 1e-3).all()
-
-
-def test_episodes_of_direct_supply_carry_the_report() -> None:
-    sim = build_simulator("hub10-direct", "test", year_ids=[0], overrides=QUICK)
-    row = evaluate(sim, Stay(), [100])[0].as_row()
-    assert 0.0 <= row["zhongwei_self_used_of_generation"] <= 1.0
-    assert row["zhongwei_direct_green_rules_broken"] in (0.0, 1.0, 2.0)
-    without = build_simulator("pair2", "test", year_ids=[0], overrides=QUICK)
-    assert not any("direct_green" in key for key in evaluate(without, Stay(), [100])[0].as_row())
 
 
 def test_the_script_prints_writes_and_exits_with_one_when_a_target_is_missed(tmp_path: Path) -> None:

@@ -170,6 +170,8 @@ def bill(p: Params, r: Record) -> dict[str, Tensor]:
     metered, relu = (f.grid_mwh + f.ppa_mwh) / p.dt_h, torch.relu
     used_green = f.green_mwh - f.curtail_mwh - f.export_mwh + f.ppa_mwh + at_sites(p, f.discharge_mwh * p.is_csp)
     gap = r.state.green_gap_mwh + p.green_target * f.facility_mwh - used_green
+    on_site = f.green_mwh - f.curtail_mwh - f.export_mwh
+    rules = torch.stack((0.6 * f.green_mwh - on_site, 0.3 * f.facility_mwh - on_site), -1) + r.state.direct_gap_mwh
     undone = (r.after.backlog_mwh.sum(-1) - row.next_arrivals_mwh) @ p.work_terminal_cny_per_mwh
     energy = (p.soc_start_mwh - r.after.soc_mwh) @ p.soc_terminal_cny_per_mwh
     last = (r.state.t + 1 == p.steps).double()
@@ -184,6 +186,7 @@ def bill(p: Params, r: Record) -> dict[str, Tensor]:
         "unserved": f.unserved_mwh * p.lost_load_cny_per_mwh,
         "missed": f.missed_online_mwh @ p.missed_online_cny_per_mwh + f.missed_mwh @ p.missed_cny_per_mwh,
         "green_gap": (relu(gap) - relu(r.state.green_gap_mwh)) * p.certificate_price_cny_per_mwh,
+        "direct_rule": (relu(rules) - relu(r.state.direct_gap_mwh)).sum(-1) * p.direct_rule_cny_per_mwh,
         "terminal": undone * last[:, None],
     }
     terms = {name: value.sum(-1) for name, value in regional.items()}
@@ -207,7 +210,7 @@ def test_money_and_carbon_recomputed_from_the_flows_add_up(case: Case, kind: str
 
 @given(case=cases())
 @few
-def test_demand_and_green_gap_increments_add_up_to_the_bill_of_the_episode(case: Case) -> None:
+def test_demand_green_gap_and_direct_supply_increments_add_up_to_the_bill_of_the_episode(case: Case) -> None:
     p, records = case.params, rollout(case, steps=12)
     start, end = records[0].state, records[-1].after
     flows = [r.flows for r in records]
@@ -217,6 +220,8 @@ def test_demand_and_green_gap_increments_add_up_to_the_bill_of_the_episode(case:
     assert close(_total(flows, "demand"), demand, TIGHT * size_of(p) * 1e3)
     bought = (torch.relu(end.green_gap_mwh) - torch.relu(start.green_gap_mwh)).sum(-1)
     assert close(_total(flows, "green_gap"), bought * p.certificate_price_cny_per_mwh, TIGHT * size_of(p) * 1e3)
+    short = (torch.relu(end.direct_gap_mwh) - torch.relu(start.direct_gap_mwh)).sum(-1) @ p.direct_rule_cny_per_mwh
+    assert close(_total(flows, "direct_rule"), short, TIGHT * size_of(p) * 1e3)
 
 
 def _total(flows: list[Flows], term: str) -> Tensor:
@@ -312,6 +317,7 @@ _BY_REGION = (
     "ppa_price_cny_per_mwh",
     "demand_fee_cny_per_mw",
     "green_cost_cny_per_mwh",
+    "direct_rule_cny_per_mwh",
 )
 _BY_LINK = (
     "link_source",
@@ -390,5 +396,4 @@ def test_the_initial_state_stands_at_the_floor_half_full_and_without_a_gap(case:
     assert torch.equal(state.peak_mw, p.peak_start_mw.expand(2, -1))
     assert torch.equal(state.backlog_mwh, warm.backlog_mwh)
     assert torch.equal(state.world_row, warm.world_row)
-    assert not state.green_gap_mwh.any()
-    assert not state.t.any()
+    assert not any(x.any() for x in (state.green_gap_mwh, state.direct_gap_mwh, state.t))

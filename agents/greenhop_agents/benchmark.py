@@ -12,14 +12,12 @@ results.csv …   what `report` makes of them
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -30,7 +28,7 @@ from greenhop.config import Count, Model, Positive, Split, describe, parse_scena
 from greenhop.errors import ConfigError
 from greenhop.scenarios import compose_scenario, config_dir, one_line
 from greenhop.simulator import build_simulator
-from greenhop_agents.cli import pick_device
+from greenhop_agents.cli import own_hydra, pick_device
 from greenhop_agents.engines import ENGINES, Resources, Runner
 from greenhop_agents.evaluate import Progress
 from greenhop_agents.jobs import BOUND, REFERENCE, Done, Job, Result, store, stored
@@ -124,21 +122,8 @@ def make_plan(config: DictConfig) -> Plan:
     Raises:
         ConfigError: a value, agent or scenario that does not exist, or a folder that cannot hold the results.
     """
-    with _own_hydra():
+    with own_hydra():
         return _plan(config)
-
-
-@contextmanager
-def _own_hydra() -> Iterator[None]:
-    """Configurations can be composed inside, also from within a Hydra application, which otherwise forbids it."""
-    instance = GlobalHydra.instance()
-    before = instance.hydra
-    instance.clear()
-    try:
-        yield
-    finally:
-        instance.clear()
-        instance.hydra = before
 
 
 def _plan(config: DictConfig) -> Plan:

@@ -156,7 +156,7 @@ def _duration(ax: Axes, series: Array, sites: list[str]) -> None:
 
 
 def draw_wind_correlation(path: Path, scenario: ScenarioConfig) -> None:
-    """Correlation of hourly wind output of every pair of hubs against their distance, beside the model's kernel."""
+    """Correlation of hourly wind at every pair of hubs: against distance beside the model's kernel, and on the map."""
     years = [generate_year(scenario, "train", i).weather.wind for i in range(min(YEARS, scenario.years.train))]
     found = np.array([np.corrcoef(w.T) for w in years])
     places = locations_deg(scenario)
@@ -166,8 +166,8 @@ def draw_wind_correlation(path: Path, scenario: ScenarioConfig) -> None:
     decay_km = load_table("stochastic")["wind"]["decay_km"]
     x = np.linspace(0, 1.05 * km.max(), 200)
     note = f"Hourly output of the {len(km)} pairs of hubs: mean and range over {len(years)} training years."
-    with drawing(path, (7.2, 4.6), "Wind at two hubs agrees less the farther they are apart", note) as figure:
-        ax = figure.subplots()
+    with drawing(path, (10.6, 4.6), "Wind at two hubs agrees less the farther they are apart", note) as figure:
+        ax, mapped = figure.subplots(1, 2, width_ratios=(1.35, 1.0))
         ax.axhline(0.0, color=FAINT, linewidth=0.8)
         ax.vlines(km, pairs.min(axis=0), pairs.max(axis=0), color="#9ad0c8", linewidth=1.6)
         ax.plot(km, pairs.mean(axis=0), "o", color=SUPPLY["wind"], markersize=4.5, label="generated")
@@ -176,6 +176,22 @@ def draw_wind_correlation(path: Path, scenario: ScenarioConfig) -> None:
         ax.set_ylabel("correlation")
         ax.set_xlim(0, x[-1])
         ax.legend(loc="upper right")
+        _correlation_map(mapped, [hub_name(s) for s in scenario.sites], places, found.mean(axis=0))
+
+
+def _correlation_map(ax: Axes, names: list[str], places_deg: Array, correlation: Array) -> None:
+    """Hubs where they lie, joined the more heavily the more their wind agrees."""
+    for a, b in zip(*np.triu_indices(len(names), 1), strict=True):
+        strength = float(max(correlation[a, b], 0.0))
+        ax.plot(*places_deg[[a, b], ::-1].T, color=SUPPLY["wind"], linewidth=8 * strength, alpha=min(1.0, 2 * strength))
+    ax.plot(places_deg[:, 1], places_deg[:, 0], "o", color=INK, markersize=4)
+    for name, (lat, lon) in zip(names, places_deg, strict=True):
+        ax.annotate(name, (lon, lat), (4, 4), textcoords="offset points", fontsize=8)
+    ax.set_title("Width of a line: correlation")
+    ax.set_xlabel("longitude, °E")
+    ax.set_ylabel("latitude, °N")
+    ax.set_aspect(1.0 / np.cos(np.deg2rad(places_deg[:, 0].mean())))
+    ax.margins(0.22, 0.1)
 
 
 def draw_forecast_error(path: Path, scenario: ScenarioConfig, spot: ScenarioConfig) -> None:

@@ -9,7 +9,8 @@ import json
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -259,6 +260,21 @@ def _compose(config_name: str, overrides: list[str]) -> DictConfig:
             return compose(config_name, overrides=overrides)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{one_line(error)}; in config {config_name}") from None
+
+
+@contextmanager
+def own_hydra() -> Iterator[None]:
+    """Configurations can be composed inside, also from within a Hydra application, which otherwise forbids it."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    instance = GlobalHydra.instance()
+    before = instance.hydra
+    instance.clear()
+    try:
+        yield
+    finally:
+        instance.clear()
+        instance.hydra = before
 
 
 def scenario_of(config: DictConfig) -> ScenarioConfig:

@@ -1,7 +1,8 @@
 """Direct supply of green power: does a site keep the rules that exempt it from the wires' fee per MWh?
 
-Of what its plants could generate it uses enough itself and exports little; of what it consumes enough is its own. The
-last rule is kept step by step where `export_fraction` is within it; the other two are judged over an episode.
+Of what its plants could generate it uses enough itself and exports little; of what it consumes enough is its own.
+Exports are little in every step, because the scenario's schema refuses a larger `export_fraction`; the other two rules
+are judged over an episode and billed by the step as `direct_rule`.
 """
 
 from __future__ import annotations

@@ -44,6 +44,7 @@ TERMS = {  # group of cost terms → (label, colour)
     "storage": (("storage",), "storage wear", "#f4b942"),
     "missed": (("missed",), "missed work", "#c2185b"),
     "green_gap": (("green_gap",), "green certificates", "#2a9d78"),
+    "direct_rule": (("direct_rule",), "rules of direct supply", "#8fbf7f"),
     "rest": (("export", "terminal"), "end of episode less export", "#c9d1d9"),
 }
 LINES = {REFERENCE: (0, (5, 2)), "mpc": (0, (3, 1, 1, 1)), BOUND: "solid"}

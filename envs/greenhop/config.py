@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from greenhop.errors import ConfigError
-from greenhop.tables import site_row
+from greenhop.tables import load_table, site_row
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -102,6 +102,16 @@ class SiteConfig(Model):
     connection_ratio: NonNegative = 1.6
     export_fraction: Fraction = 0.2
     diesel_ratio: NonNegative = 0.0
+
+    @model_validator(mode="after")
+    def _direct_supply_exports_little(self) -> SiteConfig:
+        most = load_table("tariffs")["direct_green"]["exported_of_generation_max"]
+        if self.tariff_mode == "direct_green" and self.export_fraction > most:
+            raise ValueError(
+                f"export_fraction = {self.export_fraction:g}: under tariff_mode = direct_green a site may export "
+                f"at most {most:g} of its generation"
+            )
+        return self
 
 
 class LinkConfig(Model):

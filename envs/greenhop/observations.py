@@ -107,6 +107,8 @@ class Observer:
         even = state.backlog_mwh / (p.slack.index_select(0, phase_of(p, state)) + 1.0).unsqueeze(1)
         work = per_pool(row.online_mwh, p.online_pool) + per_pool(even.sum(-1), p.deferrable_pool)
         price = row.grid_price_cny_per_mwh + p.grid_adder_cny_per_mwh
+        direct = p.direct_rule_cny_per_mwh > 0
+        gap = torch.where(direct, state.direct_gap_mwh.amax(-1), state.green_gap_mwh)
         later = seen.forecast_price_cny_per_mwh + p.grid_adder_cny_per_mwh
         return {
             "green": _one(row.green_mwh / cap),
@@ -122,7 +124,7 @@ class Observer:
             "pressure": (work / pool_room(p, row).clamp_min(TINY)).clamp_max(3.0),
             "backlog": (state.backlog_mwh / cap[:, None, None]).flatten(2),
             "peak": _one(state.peak_mw * p.dt_h / p.connection_mwh.clamp_min(TINY)).clamp_max(1.0),
-            "green_gap": _one(state.green_gap_mwh / (cap * p.steps)),
+            "green_gap": _one(gap / (cap * p.steps)),
             "size": _one(cap / cap.mean()).expand(state.t.shape[0], -1, -1),
             "forecast_green": _by_region(seen.forecast_green_mwh / cap),
             "forecast_price": _by_region(later / PRICE_SCALE_CNY_PER_MWH),

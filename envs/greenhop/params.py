@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from greenhop.config import POOLS, DeferrableClassConfig, ScenarioConfig, SiteConfig, StorageConfig
+from greenhop.config import POOLS, DeferrableClassConfig, ScenarioConfig, SiteConfig
 from greenhop.errors import ConfigError
 from greenhop.geo import great_circle_km, latency_ms
+from greenhop.storage import storage_arrays, unit_facts
 from greenhop.tables import load_table, site_row
 from greenhop.units import GB_PER_HOUR_PER_GBPS, HOURS_PER_MONTH, HOURS_PER_YEAR, KG_PER_T
 
@@ -85,6 +86,7 @@ class Params:
     ppa_price_cny_per_mwh: Tensor  # [R] T&D and premium included
     demand_fee_cny_per_mw: Tensor  # [R] prorated to the episode
     green_cost_cny_per_mwh: Tensor  # [R]
+    direct_rule_cny_per_mwh: Tensor  # [R] wires' fee that direct supply is spared; 0 elsewhere
     missed_online_cny_per_mwh: Tensor  # [Z]
     missed_cny_per_mwh: Tensor  # [K]
     work_terminal_cny_per_mwh: Tensor  # [K]
@@ -92,6 +94,8 @@ class Params:
     carbon_price_cny_per_kg: float
     certificate_price_cny_per_mwh: float
     green_target: float
+    direct_generation_share: float  # of own generation, to be used on site under direct supply
+    direct_consumption_share: float  # of consumption, to be met by it
     lost_load_cny_per_mwh: float
     diesel_cost_cny_per_mwh: float
     diesel_carbon_kg_per_mwh: float
@@ -134,7 +138,7 @@ def build_params(
         **_computing(scenario),
         **_clock(scenario),
         **_network(scenario),
-        **_storage(scenario),
+        **storage_arrays(scenario),
         **_power(scenario),
         **_money(scenario),
     }
@@ -178,6 +182,16 @@ def tariff_rows(scenario: ScenarioConfig) -> list[dict[str, Any]]:
     """The tariff of each site, in site order."""
     tariffs = load_table("tariffs")["provinces"]
     return [tariffs[site_row(table_name(s, c), f"sites.{s}")["tariff"]] for s, c in scenario.sites.items()]
+
+
+def spared_wires(scenario: ScenarioConfig) -> NDArray[np.float64]:
+    """[R] CNY/MWh of wires' fee that a site does not pay per energy: the province's under direct green supply, else 0.
+
+    Such sites pay the wires by connected capacity instead (Document 1192 of 2025).
+    """
+    fee = [t["td_cny_per_mwh"] for t in tariff_rows(scenario)]
+    direct = [site.tariff_mode == "direct_green" for site in scenario.sites.values()]
+    return np.where(direct, fee, 0.0)
 
 
 def locations_deg(scenario: ScenarioConfig) -> NDArray[np.float64]:
@@ -296,42 +310,6 @@ def _gather_list(end: NDArray[np.int64], n_regions: int) -> NDArray[np.int64]:
     return np.array([np.pad(x, (0, depth - len(x)), constant_values=len(end)) for x in lists], dtype=np.int64)
 
 
-def _storage(scenario: ScenarioConfig) -> dict[str, NDArray[Any]]:
-    units = list(scenario.storage.values())
-    names = list(scenario.sites)
-    region = np.array([names.index(u.site) for u in units], dtype=np.int64)
-    facts = [_unit_facts(u) for u in units]
-    energy = np.array([u.power_mw * u.duration_h for u in units]) / np.array([f["efficiency_discharge"] for f in facts])
-    power = np.array([u.power_mw for u in units], dtype=np.float64) * scenario.dt_h
-    csp = np.array([float(u.kind == "csp") for u in units])
-    low = energy * np.array([f["soc_min"] for f in facts])
-    high = energy * np.array([f["soc_max"] for f in facts])
-    return {
-        "unit_region": region,
-        "unit_of_region": np.eye(len(names))[region].reshape(len(units), len(names)),
-        "charge_limit_mwh": power * (1.0 - csp),
-        "discharge_limit_mwh": power,
-        "soc_min_mwh": low,
-        "soc_max_mwh": high,
-        "soc_start_mwh": (low + high) / 2.0,
-        "efficiency_charge": np.array([f["efficiency_charge"] for f in facts], dtype=np.float64),
-        "efficiency_discharge": np.array([f["efficiency_discharge"] for f in facts], dtype=np.float64),
-        "standing_loss": np.array([f["standing_loss_per_h"] for f in facts]) * scenario.dt_h,
-        "wear_cny_per_mwh": np.array([f["wear_cny_per_mwh"] for f in facts], dtype=np.float64),
-        "is_csp": csp,
-    }
-
-
-def _unit_facts(unit: StorageConfig) -> dict[str, float]:
-    """The table's figures for this kind of unit, with the scenario's own in their place."""
-    facts = {key: value for key, value in load_table("storage")[unit.kind].items() if isinstance(value, int | float)}
-    for key in ("efficiency_charge", "efficiency_discharge", "wear_cny_per_mwh"):
-        given = getattr(unit, key)
-        if given is not None:
-            facts[key] = given
-    return facts
-
-
 def _power(scenario: ScenarioConfig) -> dict[str, NDArray[Any]]:
     sites = list(scenario.sites.values())
     capacity = it_capacity_mw(scenario)
@@ -349,6 +327,7 @@ def _money(scenario: ScenarioConfig) -> dict[str, Any]:
     market, dt_h = scenario.market, scenario.dt_h
     tariffs, common = tariff_rows(scenario), load_table("tariffs")["common"]
     green_power, carbon = load_table("tariffs")["green_power"], load_table("carbon")
+    rules = load_table("tariffs")["direct_green"]
     energy = np.array([t["energy_cny_per_mwh"] for t in tariffs], dtype=np.float64)
     wires = np.array([t["td_cny_per_mwh"] for t in tariffs], dtype=np.float64)
     fees = common["system_operation_cny_per_mwh"] + common["government_funds_cny_per_mwh"]
@@ -356,7 +335,7 @@ def _money(scenario: ScenarioConfig) -> dict[str, Any]:
     month_share = scenario.steps * dt_h / HOURS_PER_MONTH
     all_in = energy + adder
     region = [list(scenario.sites).index(u.site) for u in scenario.storage.values()]
-    discharge = [_unit_facts(u)["efficiency_discharge"] for u in scenario.storage.values()]
+    discharge = [unit_facts(u)["efficiency_discharge"] for u in scenario.storage.values()]
     price = market.carbon_price_cny_per_t
     certificate = market.certificate_price_cny_per_mwh
     return {
@@ -375,6 +354,9 @@ def _money(scenario: ScenarioConfig) -> dict[str, Any]:
             green_power["certificate_cny_per_mwh"] if certificate is None else certificate
         ),
         "green_target": market.green_target,
+        "direct_rule_cny_per_mwh": spared_wires(scenario),
+        "direct_generation_share": float(rules["self_used_of_generation_min"]),
+        "direct_consumption_share": float(rules["self_used_of_consumption_min"]),
         "lost_load_cny_per_mwh": market.lost_load_cny_per_mwh,
         "diesel_cost_cny_per_mwh": float(load_table("storage")["diesel"]["cost_cny_per_mwh"]),
         "diesel_carbon_kg_per_mwh": float(carbon["diesel_kg_per_mwh"]),

@@ -24,7 +24,7 @@ QUANTITIES = (
 )
 REPORTED = (*(f"{term}_cny" for term in COST_TERMS), *QUANTITIES)
 SITE_QUANTITIES = ("it_mwh", "facility_mwh", "green_mwh", "self_used_mwh", "exported_mwh", "curtailed_mwh")
-CONSTRAINT_TERMS = ("missed", "unserved", "green_gap")
+CONSTRAINT_TERMS = ("missed", "unserved", "green_gap", "direct_rule")
 
 
 def reward_of(params: Params, flows: Flows) -> Tensor:
@@ -33,7 +33,7 @@ def reward_of(params: Params, flows: Flows) -> Tensor:
 
 
 def constraint_cost(params: Params, flows: Flows) -> Tensor:
-    """`[B, 3]` costs of broken promises (missed work, unserved load, green share), in units of the reward."""
+    """`[B, 4]` costs of broken promises (missed work, unserved load, green share, direct supply), as in the reward."""
     columns = [COST_TERMS.index(term) for term in CONSTRAINT_TERMS]
     return flows.cost_cny[:, columns] / params.cost_scale_cny
 

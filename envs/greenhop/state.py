@@ -14,6 +14,7 @@ class State(NamedTuple):
     soc_mwh: Tensor  # [B, U] energy stored
     peak_mw: Tensor  # [B, R] highest metered import so far
     green_gap_mwh: Tensor  # [B, R] running shortfall against the green-share rule
+    direct_gap_mwh: Tensor  # [B, R, 2] running shortfalls against the rules of direct supply: generation, consumption
     t: Tensor  # [B] int64, step in the episode
     world_row: Tensor  # [B] int64, row of the world bank where the episode started
 
@@ -70,6 +71,7 @@ COST_TERMS = (
     "unserved",
     "missed",
     "green_gap",
+    "direct_rule",
     "terminal",
 )
 

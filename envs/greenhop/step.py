@@ -11,7 +11,7 @@ from greenhop.dynamics.dispatch import follow_plan, merit_order, power_limits
 from greenhop.dynamics.migrate import migrate
 from greenhop.dynamics.route import route
 from greenhop.dynamics.serve import serve_deferrable, serve_online
-from greenhop.dynamics.settle import carbon_kg, green_gap, meter_peak, step_costs, terminal_cost
+from greenhop.dynamics.settle import carbon_kg, direct_gap, green_gap, meter_peak, step_costs, terminal_cost
 from greenhop.dynamics.store import store
 from greenhop.ops import per_pool, per_region
 from greenhop.params import Params
@@ -32,6 +32,7 @@ def initial_state(params: Params, backlog_mwh: Tensor, world_row: Tensor) -> Sta
         soc_mwh=params.soc_start_mwh.expand(batch, -1),
         peak_mw=params.peak_start_mw.expand(batch, -1),
         green_gap_mwh=torch.zeros_like(params.peak_start_mw).expand(batch, -1),
+        direct_gap_mwh=params.peak_start_mw.new_zeros(params.n_regions, 2).expand(batch, -1, -1),
         t=torch.zeros_like(world_row),
         world_row=world_row,
     )
@@ -103,6 +104,7 @@ def step(params: Params, state: State, plan: Plan, row: Row) -> tuple[State, Flo
         soc_mwh=stored.soc,
         peak_mw=meter_peak(p, flows, state.peak_mw),
         green_gap_mwh=green_gap(p, flows, state.green_gap_mwh),
+        direct_gap_mwh=direct_gap(p, flows, state.direct_gap_mwh),
         t=state.t + 1,
         world_row=state.world_row,
     )

@@ -17,7 +17,7 @@ from greenhop.config import SPLITS, ScenarioConfig
 from greenhop.errors import ConfigError, DataError
 from greenhop.importers.build import build_pack, weeks_by_split
 from greenhop.importers.spec import parse_import
-from greenhop.params import it_capacity_mw
+from greenhop.params import it_capacity_mw, tariff_rows
 from greenhop.scenarios import load_scenario
 from greenhop.world.forecast import Forecast
 from greenhop.world.given import complete_weeks, pack_checksum, split_of, week_date
@@ -112,6 +112,15 @@ def test_what_the_pack_lacks_stays_as_it_would_be_without_it(
     np.testing.assert_allclose(year.arrivals_mwh[:, 1, training], 0.25 * it_capacity_mw(scenario)[1])
     other = [k for k in range(len(scenario.deferrable)) if k != training]
     assert np.array_equal(year.arrivals_mwh[:, 1, other], plain.arrivals_mwh[:, 1, other])
+
+
+def test_direct_supply_is_spared_the_wires_fee_under_given_prices_too(
+    years: dict[str, WorldYear], folder: Path, scenario: ScenarioConfig
+) -> None:
+    direct = load_scenario("pair2", [f"world={folder}", "+sites.horinger.tariff_mode=direct_green"])
+    fee = tariff_rows(scenario)[0]["td_cny_per_mwh"]
+    spared = years["test"].grid_price_cny_per_mwh - generate_year(direct, "test", 0).grid_price_cny_per_mwh
+    np.testing.assert_allclose(spared, np.broadcast_to([fee, 0.0], spared.shape), atol=1e-3)
 
 
 def test_forecasts_of_real_series_err_and_keep_to_what_is_possible(

@@ -75,10 +75,14 @@ def naive_programme(case: Case) -> Loops:
         m.var("gap", r, cost=p.certificate_price_cny_per_mwh)
         m.constant -= p.demand_fee_cny_per_mw[r] * start.peak_mw[r]
         m.constant -= p.certificate_price_cny_per_mwh * max(0.0, start.green_gap_mwh[r])
+        for rule in range(2):
+            m.var("rule", r, rule, cost=p.direct_rule_cny_per_mwh[r])
+            m.constant -= p.direct_rule_cny_per_mwh[r] * max(0.0, start.direct_gap_mwh[r, rule])
     for r, k, s in np.ndindex(n_r, n_k, n_s):
         m.equal({m.var("w", 0, r, k, s): 1.0}, start.backlog_mwh[r, k, s])
     gap: list[Terms] = [{("gap", r): -1.0} for r in range(n_r)]
-    right = -start.green_gap_mwh
+    rules: list[list[Terms]] = [[{("rule", r, rule): -1.0} for rule in range(2)] for r in range(n_r)]
+    right, direct = -start.green_gap_mwh, -start.direct_gap_mwh
     for t, row in enumerate(rows):
         phase, last = int(start.world_row + t) % p.period, t == len(rows) - 1
         links: list[Terms] = [{} for _ in p.links]
@@ -96,9 +100,15 @@ def naive_programme(case: Case) -> Loops:
         _store(m, p, row, t, start.soc_mwh, last)
         for r in range(n_r):
             right[r] += row.green_mwh[r]
+            direct[r] += [(1.0 - 0.6) * row.green_mwh[r], row.green_mwh[r]]
             _dispatch(m, p, row, (t, r), gap[r])
+            lost: Terms = {("export", t, r): 1.0, ("curtail", t, r): 1.0}
+            rules[r][0] |= lost
+            rules[r][1] |= lost | {("facility", t, r): 0.3}
     for r in range(n_r):
         m.at_most(gap[r], right[r])
+        for rule in range(2):
+            m.at_most(rules[r][rule], direct[r, rule])
     return m
 
 

@@ -43,15 +43,18 @@ def test_lp_replay_of_a_generated_day_costs_what_the_lp_said(name: str, episode:
     assert_exact(world_case(name, episode), Options())
 
 
-@pytest.mark.parametrize("episode", [50, 230])
-def test_lp_replay_of_a_day_of_hub10_costs_what_the_lp_said(episode: int) -> None:
-    assert_exact(world_case("hub10", episode), Options())
+@pytest.mark.parametrize(("name", "episode"), [("hub10", 50), ("hub10", 230), ("hub10-direct", 230)])
+def test_lp_replay_of_a_day_of_ten_hubs_costs_what_the_lp_said(name: str, episode: int) -> None:
+    assert_exact(world_case(name, episode), Options())
 
 
 def test_every_mechanism_takes_part_in_some_window() -> None:
     seen: set[str] = set()
-    for seed in range(5):
-        case = scenario_case("tri3", seed)
+    for seed in range(8):
+        params, state, rows = scenario_case("tri3", seed)
+        params = replace(params, direct_rule_cny_per_mwh=torch.full_like(params.direct_rule_cny_per_mwh, 60.0))
+        owed = state._replace(direct_gap_mwh=torch.full_like(state.direct_gap_mwh, 1e4))
+        case = Case(params, owed, rows)
         result = bound(*case, SIMPLEX)
         dispatch = result.plan.dispatch
         assert dispatch is not None

@@ -114,6 +114,30 @@ def test_certificates_fill_the_green_gap() -> None:
     assert exact(case).value == pytest.approx(8 * 100 + 7 * (0.8 * 10 - 2))
 
 
+def direct_params(**changes: Any) -> Params:
+    """One site of 10 MW under direct supply that is spared 50 CNY/MWh and must use 60 % of its generation."""
+    return tiny_params(direct_rule_cny_per_mwh=torch.tensor([50.0], dtype=torch.float64), **changes)
+
+
+def test_direct_supply_pays_the_wires_for_what_its_own_plants_fall_short_of_consumption() -> None:
+    case = tiny_case(direct_params(), [[100.0], [100.0]], [[10.0]], green_mwh=[[2.0], [0.0]])
+    assert exact(case).value == pytest.approx(8 * 100 + 50 * (0.3 * 10 - 2))
+
+
+def test_direct_supply_uses_its_plants_where_the_wires_cost_more_than_power() -> None:
+    params = direct_params(green_cost_cny_per_mwh=torch.tensor([110.0], dtype=torch.float64))
+    case = tiny_case(params, [[100.0], [100.0]], [[10.0]], green_mwh=[[8.0], [0.0]])
+    # own power costs 10 more than the grid's but 50 less than breaking a rule: use 60 % of 8 MWh, above 30 % of 10
+    assert exact(case).value == pytest.approx(4.8 * 110 + 5.2 * 100)
+
+
+def test_a_window_of_direct_supply_starts_from_what_was_owed_and_paid_before() -> None:
+    params, state, rows = tiny_case(direct_params(), [[100.0], [100.0]], [[10.0]], green_mwh=[[8.0], [0.0]])
+    owed = state._replace(direct_gap_mwh=torch.tensor([[[4.0, -9.0]]], dtype=torch.float64))
+    # 4 MWh short before, paid for; 60 % of 8 MWh owed now and all 8 used: 0.8 MWh short in the end
+    assert exact(Case(params, owed, rows)).value == pytest.approx(2 * 100 + 50 * (0.8 - 4.0))
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_plain_loops_and_scipy_find_the_same_optimum(seed: int) -> None:
     case = random_case(100 + seed, steps=6)

@@ -117,6 +117,6 @@ def tiny_case(params: Params, price: list[list[float]], backlog: list[list[float
     given = torch.tensor(backlog, dtype=torch.float64)
     waiting[0, :, 0, : given.shape[1]] = given
     zero_time = torch.zeros(1, dtype=torch.int64)
-    gap = torch.zeros(1, regions, dtype=torch.float64)
+    gaps = torch.zeros(1, regions, 3, dtype=torch.float64)
     soc, peak = params.soc_start_mwh[None], params.peak_start_mw[None]
-    return Case(params, State(waiting, soc, peak, gap, zero_time, zero_time), Row(**rows))
+    return Case(params, State(waiting, soc, peak, gaps[..., 0], gaps[..., 1:], zero_time, zero_time), Row(**rows))

@@ -127,11 +127,13 @@ def twin_step(p: Space, state: Space, plan: Space, row: Space) -> tuple[Space, S
     soc = _store(p, state, plan, row, f)
     _dispatch(p, plan, row, f)
     peak, gap = _settle(p, state, row, f, route_gb, deferred, soc)
+    direct = _direct_supply(p, state, f)
     after = Space(
         backlog_mwh=_joined(p, deferred, row.next_arrivals_mwh, p.joins[later]),
         soc_mwh=soc,
         peak_mw=peak,
         green_gap_mwh=gap,
+        direct_gap_mwh=direct,
         t=state.t + 1,
         world_row=state.world_row,
     )
@@ -364,6 +366,20 @@ def _settle(
         cost["terminal"] = _terminal(p, deferred, soc)
     f.cost_cny = np.array([cost[term] for term in COST_TERMS])
     return peak, gap
+
+
+def _direct_supply(p: Space, state: Space, f: Space) -> Array:
+    """The last part of 8: bills the rules of direct supply; returns the new gaps [R, 2]."""
+    gap: Array = state.direct_gap_mwh.copy()
+    bill = 0.0
+    for r in range(len(p.regions)):
+        kept_on_site = f.green_mwh[r] - f.export_mwh[r] - f.curtail_mwh[r]
+        owed = [0.6 * f.green_mwh[r], 0.3 * f.facility_mwh[r]]
+        for rule in range(2):
+            gap[r, rule] += owed[rule] - kept_on_site
+            bill += p.direct_rule_cny_per_mwh[r] * (max(gap[r, rule], 0.0) - max(state.direct_gap_mwh[r, rule], 0.0))
+    f.cost_cny[COST_TERMS.index("direct_rule")] = bill
+    return gap
 
 
 def _bill_region(p: Space, row: Space, f: Space, r: int, cost: dict[str, float]) -> None:

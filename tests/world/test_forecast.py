@@ -1,6 +1,8 @@
 """Forecasts: exact now, wrong by as much as the table says later, unbiased, and revised consistently."""
 
+from collections import defaultdict
 from functools import cache
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,12 +12,15 @@ from greenhop.config import ScenarioConfig
 from greenhop.scenarios import load_scenario
 from greenhop.tables import load_table
 from greenhop.world.forecast import Forecast, total_work
+from greenhop.world.forecast_bounds import Widening, spread, typical_spread, widen, widened
 from greenhop.world.forecast_error import error_cube, error_sd
 from greenhop.world.places import places_of
 from greenhop.world.streams import StreamKey
 from greenhop.world.year import WorldYear, generate_year
 
+FloatArray = NDArray[np.float64]
 LEADS = (1, 4, 24)
+GREEN = ("wind", "solar", "hydro")
 MODES = ["noisy", "perfect", "persistence", "none"]
 
 
@@ -84,19 +89,64 @@ def test_climatology_knows_season_and_hour_but_no_weather() -> None:
     assert early["green_mwh"][12, 0] > 0.0
 
 
+@cache
+def green_errors() -> dict[tuple[str, int], list[FloatArray]]:
+    """Errors in the hours that count by quantity and lead, one array per site and year, over ten years."""
+    issue, out = np.arange(8700), defaultdict[tuple[str, int], list[FloatArray]](list)
+    for year_id in range(10):
+        y = generate_year(scenario(), "train", year_id)
+        told = Forecast(scenario(), y)
+        for name, lead in product(GREEN, LEADS):
+            error = told._value(name, issue, issue + lead) - getattr(y.weather, name)[issue + lead]
+            light = y.weather.clear[issue + lead] > 0.02 if name == "solar" else np.ones(error.shape, dtype=bool)
+            out[name, lead] += [e[counts] for e, counts in zip(error.T, light.T, strict=True)]
+    return out
+
+
 @pytest.mark.parametrize("lead", LEADS)
-@pytest.mark.parametrize("name", ["wind", "solar", "hydro"])
-def test_errors_of_green_power_have_the_tabled_size(name: str, lead: int) -> None:
-    issue = np.arange(8700)
-    told = forecast()._value(name, issue, issue + lead)
-    actual = getattr(year().weather, name)[issue + lead]
-    counts = year().weather.clear[issue + lead] > 0.02 if name == "solar" else np.ones_like(actual, dtype=bool)
-    error = (told - actual)[counts]
-    size = np.sqrt((error**2).mean())
+@pytest.mark.parametrize("name", GREEN)
+def test_errors_of_green_power_have_the_tabled_size_after_clipping_and_no_bias(name: str, lead: int) -> None:
+    errors = green_errors()[name, lead]
     t = load_table("forecast_error")
     tabled = t[name][t["lead_h"].index(lead)]
-    assert 0.8 * tabled < size < 1.1 * tabled  # clipping to what is possible takes some off
-    assert abs(error.mean()) < 0.006
+    by_site = [np.concatenate(errors[site::3]) for site in range(3)]
+    sizes, means = ([f(e) for e in by_site] for f in (lambda e: np.sqrt((e**2).mean()), np.mean))
+    np.testing.assert_allclose(sizes, tabled, rtol=0.04)
+    np.testing.assert_allclose(means, 0.0, atol=0.06 * tabled)
+
+
+def test_errors_before_clipping_are_widened_as_sampling_says_they_must() -> None:
+    rng = np.random.default_rng(0)
+    top = rng.uniform(0.0, 1.0, (4000, 2))
+    actual = top * rng.beta(0.4, [0.8, 0.2], (4000, 2))  # mostly calm, mostly full
+    wanted = np.array([0.0, 0.05, 0.12])
+    to = widen(actual, top, wanted)
+    weight = spread(actual, top) / typical_spread(actual, top)
+    assert (to.sd[1:] > wanted[1:, None]).all()
+    assert np.sign(to.mean[2]).tolist() == [-1.0, 1.0]
+    for lead in range(3):
+        latent = to.mean[lead] + to.sd[lead] * rng.standard_normal((200, 4000, 2))
+        error = np.clip(actual + latent * weight, 0.0, top) - actual
+        rms = np.sqrt((error**2).mean(axis=0)[top[:, 0] > 0.02, 0].mean())
+        assert rms == pytest.approx(wanted[lead], rel=0.02, abs=1e-9)
+        np.testing.assert_allclose(error.mean(axis=(0, 1)), 0.0, atol=2e-3)
+
+
+def test_widened_errors_are_revised_by_news_alone() -> None:
+    raw, sd = cube(), error_sd("wind", 24)
+    to = Widening(
+        np.outer(sd, np.linspace(1.0, 1.3, raw.shape[2])) * np.linspace(1.0, 1.2, 25)[:, None], np.zeros((25, 10))
+    )
+    errors = widened(raw, sd, to).astype(np.float64)
+    np.testing.assert_allclose(errors.std(axis=1), to.sd, rtol=0.15)
+    for h in (2, 6, 24):
+        revision, left = errors[h] - errors[h - 1], errors[h - 1]
+        assert abs(np.corrcoef(revision.ravel(), left.ravel())[0, 1]) < 0.02
+
+
+def test_errors_larger_than_a_narrow_range_can_hold_stay_within_twice_the_table() -> None:
+    zero, one = np.zeros((100, 1)), np.ones((100, 1))
+    assert widen(zero, one, np.array([0.0, 0.4])).sd[1, 0] <= 0.8
 
 
 def test_errors_of_work_have_the_tabled_size() -> None:

@@ -1,5 +1,6 @@
 """World years: reproducible bits, disjoint splits, demand, prices and events."""
 
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -43,6 +44,11 @@ def scenario(name: str, *overrides: str) -> ScenarioConfig:
 @cache
 def year(split: str, year_id: int, name: str, *overrides: str) -> WorldYear:
     return generate_year(scenario(name, *overrides), split, year_id)
+
+
+def ten_years(name: str, *overrides: str) -> Iterator[WorldYear]:
+    """Training years one after the other, none of them kept."""
+    return (generate_year(scenario(name, *overrides), "train", i) for i in range(10))
 
 
 def work_mwh(y: WorldYear) -> NDArray[np.float64]:
@@ -133,9 +139,9 @@ def test_unknown_splits_are_user_errors() -> None:
 @pytest.mark.parametrize("name", ["pair2", "tri3", "hub10"])
 def test_mean_loading_is_what_the_scenario_says(name: str) -> None:
     capacity = it_capacity_mw(scenario(name)).sum()
-    years = [year("train", i, name) for i in range(3)]
-    loading = np.mean([work_mwh(y).sum(axis=1).mean() for y in years]) / capacity
-    assert loading == pytest.approx(scenario(name).demand.mean_loading, rel=0.02)
+    loading = [work_mwh(y).sum(axis=1).mean() / capacity for y in ten_years(name)]
+    assert np.mean(loading) == pytest.approx(scenario(name).demand.mean_loading, rel=0.01)
+    assert np.std(loading) < 0.02 * np.mean(loading)
 
 
 def test_no_site_is_loaded_above_its_limit_on_average() -> None:
@@ -201,14 +207,30 @@ def test_direct_supply_saves_what_practitioners_say() -> None:
 
 
 def test_spot_prices_swing_turn_negative_and_keep_their_limits() -> None:
-    y = year("train", 0, "pair2", "+sites.horinger.tariff_mode=spot", "+sites.yangtze_demo.tariff_mode=spot")
-    price = y.grid_price_cny_per_mwh
-    assert 0.005 < (price[:, 0] < 0).mean() < 0.08  # Mengxi
-    assert price[:, 0].min() >= -50.0
-    assert price[:, 1].min() >= 0.0  # a floor of zero
-    np.testing.assert_allclose(price.mean(axis=0), [240, 420], rtol=0.1)
-    daily = price[:8760].reshape(365, 24, 2)
-    assert (daily.max(axis=1) - daily.min(axis=1)).mean(axis=0)[1] > 300.0
+    spot = ("+sites.horinger.tariff_mode=spot", "+sites.yangtze_demo.tariff_mode=spot")
+    price = np.concatenate([y.grid_price_cny_per_mwh[:8760] for y in ten_years("pair2", *spot)])
+    assert 0.01 < (price[:, 0] < 0).mean() < 0.05  # Mengxi
+    assert price[:, 0].min() == -50.0
+    assert price[:, 1].min() == 0.0  # a floor of zero
+    np.testing.assert_allclose(price.mean(axis=0), [240, 420], rtol=0.03)
+    np.testing.assert_allclose(daily_spread(price).mean(axis=0), [315, 544], rtol=0.05)
+
+
+def daily_spread(price: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`[days, R]` dearest less cheapest hour."""
+    days = price.reshape(-1, 24, price.shape[1])
+    return np.asarray(days.max(axis=1) - days.min(axis=1))
+
+
+def test_administrative_tariffs_keep_level_and_daily_spread_of_their_table_over_ten_years() -> None:
+    cal = calendar(1.0)
+    table = np.stack([time_of_use(tariff, cal)[:8760] for tariff in tariff_rows(scenario("hub10"))], axis=1)
+    price = np.mean([y.grid_price_cny_per_mwh[:8760] for y in ten_years("hub10")], axis=0)
+    np.testing.assert_allclose(price.mean(axis=0), table.mean(axis=0), rtol=0.03)
+    np.testing.assert_allclose(daily_spread(price).mean(axis=0), daily_spread(table).mean(axis=0), rtol=0.03)
+    days = price.reshape(-1, 24, price.shape[1])
+    ratio = table.reshape(days.shape).max(axis=1) / table.reshape(days.shape).min(axis=1)
+    np.testing.assert_allclose(days.max(axis=1) / days.min(axis=1), ratio)  # the level of a month moves all its hours
 
 
 def test_carbon_keeps_its_yearly_mean_and_can_be_marginal() -> None:

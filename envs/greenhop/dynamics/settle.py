@@ -22,6 +22,13 @@ def green_gap(p: Params, flows: Flows, gap: Tensor) -> Tensor:
     return gap + p.green_target * flows.facility_mwh - used
 
 
+def direct_gap(p: Params, flows: Flows, gap: Tensor) -> Tensor:
+    """`[B, R, 2]` MWh: running `share·generation − used` and `share·facility − used`, used = own green kept on site."""
+    used = flows.green_mwh - flows.curtail_mwh - flows.export_mwh
+    owed = (p.direct_generation_share * flows.green_mwh, p.direct_consumption_share * flows.facility_mwh)
+    return gap + torch.stack(owed, dim=-1) - used.unsqueeze(-1)
+
+
 def carbon_kg(p: Params, row: Row, grid_mwh: Tensor, diesel_mwh: Tensor) -> Tensor:
     """`[B, R]` kg CO₂ of grid import and diesel."""
     return grid_mwh * row.carbon_kg_per_mwh + diesel_mwh * p.diesel_carbon_kg_per_mwh
@@ -44,6 +51,7 @@ def step_costs(p: Params, row: Row, flows: Flows, before: State, after: State, t
         flows.missed_mwh.sum(1) * p.missed_cny_per_mwh
     ).sum(-1)
     gap = after.green_gap_mwh.clamp_min(0.0) - before.green_gap_mwh.clamp_min(0.0)
+    broken = (after.direct_gap_mwh.clamp_min(0.0) - before.direct_gap_mwh.clamp_min(0.0)).sum(-1)
     terms = (
         _total(flows.grid_mwh * (row.grid_price_cny_per_mwh + p.grid_adder_cny_per_mwh)),
         _total(flows.ppa_mwh * p.ppa_price_cny_per_mwh),
@@ -57,6 +65,7 @@ def step_costs(p: Params, row: Row, flows: Flows, before: State, after: State, t
         _total(flows.unserved_mwh) * p.lost_load_cny_per_mwh,
         missed,
         _total(gap) * p.certificate_price_cny_per_mwh,
+        _total(broken * p.direct_rule_cny_per_mwh),
         terminal,
     )
     return torch.stack(terms, dim=-1)

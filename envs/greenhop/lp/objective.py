@@ -48,6 +48,8 @@ def masks(w: Window) -> dict[str, Mask]:
         "unserved": every,
         "peak_rise": w.p.demand_fee_cny_per_mw > 0,
         "certificates": np.full(regions, w.params.certificate_price_cny_per_mwh > 0),
+        "generation_short": w.p.direct_rule_cny_per_mwh > 0,
+        "consumption_short": w.p.direct_rule_cny_per_mwh > 0,
     }
 
 
@@ -57,9 +59,10 @@ def columns(w: Window) -> dict[str, Column]:
 
 
 def offset_cny(w: Window) -> float:
-    """Constant part of the cost: − certificate_price·relu(gap_start) + Σ_u soc_start·soc_price."""
+    """Constant part of the cost: Σ_u soc_start·soc_price, less what was paid for the gaps before the window."""
     gap = np.maximum(w.green_gap_mwh, 0.0).sum() * w.params.certificate_price_cny_per_mwh
-    return float((w.p.soc_start_mwh * w.terminal.soc_cny_per_mwh).sum() - gap)
+    broken = np.maximum(w.direct_gap_mwh, 0.0).sum(axis=1) @ w.p.direct_rule_cny_per_mwh
+    return float((w.p.soc_start_mwh * w.terminal.soc_cny_per_mwh).sum() - gap - broken)
 
 
 def _computing(w: Window) -> dict[str, Column]:
@@ -133,9 +136,14 @@ def _power(w: Window) -> dict[str, Column]:
 
 def _accounts(w: Window) -> dict[str, Column]:
     rise = np.maximum((w.limit_mwh / w.hours[:, None]).max(axis=0) - w.peak_mw, 0.0)
-    gap = np.maximum(w.green_gap_mwh + w.params.green_target * w.facility_max_mwh.sum(axis=0), 0.0)
-    price = w.params.certificate_price_cny_per_mwh
+    demand, available, par = w.facility_max_mwh.sum(axis=0), w.row.green_mwh.sum(axis=0), w.params
+    gap = np.maximum(w.green_gap_mwh + par.green_target * demand, 0.0)
+    owed = np.stack([par.direct_generation_share * available, par.direct_consumption_share * demand], axis=-1)
+    short = np.maximum(w.direct_gap_mwh + owed, 0.0)
+    rule = w.p.direct_rule_cny_per_mwh
     return {
         "peak_rise": Column(w.p.demand_fee_cny_per_mw, 0.0, rise, implied=True),
-        "certificates": Column(price, 0.0, gap, implied=True),
+        "certificates": Column(par.certificate_price_cny_per_mwh, 0.0, gap, implied=True),
+        "generation_short": Column(rule, 0.0, short[:, 0], implied=True),
+        "consumption_short": Column(rule, 0.0, short[:, 1], implied=True),
     }

@@ -39,6 +39,7 @@ class Window:
     soc_mwh: Array  # [U]
     peak_mw: Array  # [R]
     green_gap_mwh: Array  # [R]
+    direct_gap_mwh: Array  # [R, 2]
     phase: Index  # [T] clock phase at which each snapshot begins
     terminal: Terminal
     span: Index  # [T] steps in each snapshot: 1, or more where `coarse.py` merged them
@@ -188,6 +189,7 @@ def make_window(params: Params, state: State, rows: Row, terminal: Terminal | No
         soc_mwh=_first(state.soc_mwh),
         peak_mw=_first(state.peak_mw),
         green_gap_mwh=_first(state.green_gap_mwh),
+        direct_gap_mwh=_first(state.direct_gap_mwh),
         phase=phase,
         terminal=episode_terminal(params) if terminal is None else terminal,
         span=np.ones(steps, dtype=np.int64),

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from greenhop.config import ScenarioConfig
 from greenhop.world.calendar import Calendar
-from greenhop.world.forecast_error import error_cube
+from greenhop.world.forecast_bounds import spread, typical_spread, widen, widened
+from greenhop.world.forecast_error import error_cube, error_sd
 from greenhop.world.places import places_of
 from greenhop.world.streams import StreamKey
 from greenhop.world.tariffs import export_price, feed_in
@@ -31,9 +32,6 @@ from greenhop.world.year import DEFAULT_WORLD, WorldYear, energy_mwh, generate_y
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 CLIMATOLOGY_YEARS = 3  # training years averaged for mode `none`
-LEAST_SPREAD = (
-    0.01  # of the squared ceiling: even a calm or a cloudless hour is not forecast with certainty, assumption
-)
 CELLS = 12 * 24 * 2  # month × hour × weekday or weekend
 
 
@@ -49,10 +47,10 @@ class Forecast:
         self._sites = list(scenario.sites.values())
         self._capacity = {name: [getattr(s, f"{name}_mw") for s in self._sites] for name in ("wind", "pv", "hydro")}
         self._spot = year.prices.market
-        self._error: Callable[[str, str], NDArray[np.float32]] = cache(self._make_error)
+        self._raw_error: Callable[[str, str], NDArray[np.float32]] = cache(self._make_raw_error)
+        self._error: Callable[[str], NDArray[np.float32]] = cache(self._make_error)
         self._weight: Callable[[str], Array] = cache(self._make_weight)
         self._ceiling: Callable[[str], Array] = cache(self._make_ceiling)
-        self._correction: Callable[[str], Array] = cache(self._make_correction)
 
     def at(self, row: int, horizon: int) -> dict[str, Array]:
         """The forecast issued in `row` for `row … row + horizon`: arrays `[horizon + 1, ...]`, index 0 the present.
@@ -143,19 +141,19 @@ class Forecast:
         lead = hour - issue // per_hour
         if lead.max() > self.max_lead_h:
             raise ValueError(f"lead of {lead.max()} h is beyond max_lead_h = {self.max_lead_h} of this forecast")
-        size, variable = error_of(name)
-        error = self._error(size, variable)[lead, hour]
-        guess = self._disturbed(name, actual, error, target)
-        return guess * self._correction(name)[lead] if name in CEILINGS else guess
+        guess: Array = actual + self._error(name)[lead, hour] * self._weight(name)[target]
+        return np.clip(guess, 0.0, self._ceiling(name)[target]) if name in CEILINGS else guess
 
-    def _disturbed(self, name: str, actual: Array, error: NDArray[np.float32], target: Rows | slice) -> Array:
-        """`[..., R]` truth and error together, inside the bounds of a share."""
-        guess: Array = actual + self.scenario.forecast.error_scale * error * self._weight(name)[target]
-        if name in CEILINGS:
-            guess = np.clip(guess, 0.0, self._ceiling(name)[target])
-        return guess
+    def _make_error(self, name: str) -> NDArray[np.float32]:
+        """`[max_lead_h + 1, hours, R]` errors in the unit of `_weight`; those of shares allow for clipping."""
+        scale, (size, variable) = self.scenario.forecast.error_scale, error_of(name)
+        raw = self._raw_error(size, variable)
+        if name not in CEILINGS:
+            return np.float32(scale) * raw
+        sd = error_sd(size, self.max_lead_h)
+        return widened(raw, sd, widen(self._truth[name], self._ceiling(name), scale * sd))
 
-    def _make_error(self, size: str, variable: str) -> NDArray[np.float32]:
+    def _make_raw_error(self, size: str, variable: str) -> NDArray[np.float32]:
         s, year = self.scenario, self.year
         key = StreamKey(s.seed, DEFAULT_WORLD, year.split, year.year_id)
         return error_cube(key, size, variable, *places_of(s), year.cal.hours, self.max_lead_h)
@@ -163,16 +161,13 @@ class Forecast:
     def _make_weight(self, name: str) -> Array:
         """`[N, R]` what an error of one means in the quantity's unit at each row; root mean square = the table's unit.
 
-        Shares err most halfway to their ceiling and little near either end, so clipping hardly biases them; work errs
-        in proportion; prices and carbon by a share of their mean; temperature in K.
+        Shares err most halfway to their ceiling and little near either end, see `forecast_bounds.py`; work errs in
+        proportion; prices and carbon by a share of their mean; temperature in K.
         """
         actual = self._truth[name]
         if name in CEILINGS:
             top = self._ceiling(name)
-            spread = np.sqrt(np.maximum(actual * (top - actual), LEAST_SPREAD * top * top))
-            counts = top > 0.02  # daylight
-            rms = np.sqrt((spread**2 * counts).sum(axis=0) / np.maximum(counts.sum(axis=0), 1))
-            return np.asarray(spread / np.maximum(rms, 1e-9), dtype=np.float64)
+            return np.asarray(spread(actual, top) / np.maximum(typical_spread(actual, top), 1e-9), dtype=np.float64)
         if name == "temperature":
             return np.ones_like(actual)
         mean = actual.mean(axis=0)
@@ -180,16 +175,6 @@ class Forecast:
             return np.asarray(np.zeros_like(actual) + np.abs(mean), dtype=np.float64)
         rms = np.sqrt((actual**2).mean(axis=0))
         return np.asarray(actual * (mean / np.maximum(rms, 1e-12)), dtype=np.float64)
-
-    def _make_correction(self, name: str) -> Array:
-        """`[max_lead_h + 1, R]` factor that takes out the bias which clipping at zero and at the ceiling leaves."""
-        actual, per_hour = self._truth[name], self.year.cal.per_hour
-        out = np.ones((self.max_lead_h + 1, actual.shape[1]))
-        for lead, error in enumerate(self._error(*error_of(name))):
-            guess = self._disturbed(name, actual, np.repeat(error, per_hour, axis=0), slice(None)).mean(axis=0)
-            if lead:
-                out[lead] = np.where(guess > 0.0, np.minimum(1.0, actual.mean(axis=0) / np.maximum(guess, 1e-12)), 1.0)
-        return out
 
     def _make_ceiling(self, name: str) -> Array:
         """`[N, R]` the most a share can be."""

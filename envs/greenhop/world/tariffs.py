@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from greenhop.config import ScenarioConfig
-from greenhop.params import tariff_rows
+from greenhop.params import spared_wires, tariff_rows
 from greenhop.tables import load_table
 from greenhop.world.calendar import Calendar
 from greenhop.world.noise import ar1, pulses
@@ -59,9 +59,8 @@ def make_prices(
         elif config.tariff_mode == "negotiated":
             grid[:, r] = tariff["negotiated_cny_per_mwh"] - volume_fees(tariff)
         else:
-            known = time_of_use(tariff, cal) * monthly_factor(key, places[i], cal)
-            # users of direct supply pay the wires by connected capacity (Document 1192 of 2025), not by energy
-            grid[:, r] = known - (tariff["td_cny_per_mwh"] if config.tariff_mode == "direct_green" else 0.0)
+            grid[:, r] = time_of_use(tariff, cal) * monthly_factor(key, places[i], cal)
+    grid -= spared_wires(scenario)
     floor, cap = (np.array([limit(tariff, which) for tariff in tariffs]) for which in ("floor", "cap"))
     market = np.array([s.tariff_mode == "spot" for s in scenario.sites.values()])
     return Prices(grid, export_price(grid, feed_in(scenario)), floor, cap, market)
