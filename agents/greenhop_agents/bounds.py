@@ -24,7 +24,7 @@ from greenhop.lp.solve import Options
 from greenhop.params import Params, build_params
 from greenhop.rewards import REPORTED, report
 from greenhop.simulator import Simulator
-from greenhop.state import Plan, Row, State
+from greenhop.state import Dispatch, Plan, Row, State
 from greenhop.step import step
 from greenhop_agents.evaluate import Episode
 
@@ -112,18 +112,50 @@ def episode_bounds(
     Raises:
         SolverError: for the first episode that is not solved and certified.
     """
-    tasks = (Task(*episode_window(sim, int(start)), options) for start in starts)
-    work = _stored_facts if use_cache else _facts
-    known = _known if use_cache else None
-    out: dict[int, EpisodeBound] = {}
-    for i, facts in _in_parallel(work, tasks, min(workers, len(starts)), known):
-        out[i] = _episode_bound(i, int(starts[i]), facts)
-        if progress:
-            progress(len(out), len(starts))
-    return [out[i] for i in range(len(starts))]
+    work = partial(_stored, "bounds", _facts) if use_cache else _facts
+    known = partial(_known, "bounds") if use_cache else None
+    facts = _of_every_episode(sim, starts, options, work, known, workers, progress)
+    return [_episode_bound(i, int(start), found) for i, (start, found) in enumerate(zip(starts, facts, strict=True))]
+
+
+def episode_plans(
+    sim: Simulator,
+    starts: Sequence[int],
+    options: Options = Options(),  # noqa: B008 (frozen)
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Plan]:
+    """The clairvoyant plan of the episode from each of `starts`, with the snapshot axis T where a step has its batch.
+
+    Float32; every plan is stored when it is found.
+
+    Raises:
+        SolverError: for the first episode that is not solved and certified.
+    """
+    work, known = partial(_stored, "plans", _plan_arrays), partial(_known, "plans")
+    return [_as_plan(found) for found in _of_every_episode(sim, starts, options, work, known, workers, progress)]
 
 
 Facts = dict[str, NDArray[Any]]
+
+
+def _of_every_episode(
+    sim: Simulator,
+    starts: Sequence[int],
+    options: Options,
+    work: Callable[[Task], Facts],
+    known: Callable[[Task], Facts | None] | None,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> list[Facts]:
+    """`work` of the episode from each of `starts`, in order."""
+    tasks = (Task(*episode_window(sim, int(start)), options) for start in starts)
+    out: dict[int, Facts] = {}
+    for i, found in _in_parallel(work, tasks, min(workers, len(starts)), known):
+        out[i] = found
+        if progress:
+            progress(len(out), len(starts))
+    return [out[i] for i in range(len(starts))]
 
 
 def _facts(task: Task) -> Facts:
@@ -134,18 +166,29 @@ def _facts(task: Task) -> Facts:
     return facts | {"totals": np.array([totals[name] for name in REPORTED])}
 
 
-def _kind(task: Task) -> str:
-    return f"bounds/{task.params.name}"
+def _plan_arrays(task: Task) -> Facts:
+    """The optimal plan as float32 arrays by name."""
+    plan = bound(*task).plan
+    assert plan.dispatch is not None
+    parts = {name: x for name, x in plan._asdict().items() if name != "dispatch"} | plan.dispatch._asdict()
+    return {name: x.numpy().astype(np.float32) for name, x in parts.items()}
 
 
-def _stored_facts(task: Task) -> Facts:
-    return cached(_kind(task), task.key, partial(_facts, task))
+def _as_plan(arrays: Facts) -> Plan:
+    """The inverse of `_plan_arrays`."""
+    parts = {name: torch.from_numpy(x) for name, x in arrays.items()}
+    dispatch = Dispatch(**{name: parts.pop(name) for name in Dispatch._fields})
+    return Plan(**parts, dispatch=dispatch)
 
 
-def _known(task: Task) -> Facts | None:
+def _stored(kind: str, work: Callable[[Task], Facts], task: Task) -> Facts:
+    return cached(f"{kind}/{task.params.name}", task.key, partial(work, task))
+
+
+def _known(kind: str, task: Task) -> Facts | None:
     """What is stored of a task, if anything."""
     try:
-        return cached(_kind(task), task.key, _nothing)
+        return cached(f"{kind}/{task.params.name}", task.key, _nothing)
     except LookupError:
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,8 @@ from torch.utils.tensorboard import SummaryWriter
 from greenhop.simulator import Simulator
 from greenhop_agents.checkpoint import load_checkpoint, save_checkpoint
 from greenhop_agents.learner import Learner
+from greenhop_agents.progress import Update
 from greenhop_agents.validation import Validation
-
-Update = Callable[[int, int], None]
 
 
 @dataclass
@@ -91,6 +90,8 @@ class Training:
         """Train to the end; False where Ctrl-C ended it before. Either way the last state is saved."""
         total = self.schedule.total_steps
         writer = self._writer() if self.leads else None
+        if self.steps == 0:
+            self._write(writer, self._validate())
         with stop_on_interrupt() as stop:
             while self.steps < total and not stop.asked:
                 began, before = perf_counter(), self.steps
@@ -102,15 +103,15 @@ class Training:
                     self._write(writer, self._validate())
                 if self._due(before, self.schedule.checkpoint_every):
                     self.save()
-                update(min(self.steps, total), total)
+                update(min(self.steps, total), total, self.validation.note() if self.validation else "")
             self.save()
         if writer is not None:
             writer.close()
         return self.steps >= total
 
     def _writer(self) -> SummaryWriter:
-        """Curves; what a killed process wrote after its last checkpoint is hidden."""
-        return SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.steps + 1)
+        """Curves; in a resumed run, what a killed process wrote after its last checkpoint is hidden."""
+        return SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.steps + 1 if self.steps else None)
 
     def _due(self, before: int, every: int) -> bool:
         return self.steps // every > before // every or self.steps >= self.schedule.total_steps

@@ -38,6 +38,11 @@ class Team:
             x = x / self.size
         return x
 
+    def copy_first(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Give every process the parameters of the first one."""
+        for p in parameters if self.size > 1 else ():
+            dist.broadcast(p.data, 0)
+
     def mean_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace every gradient by its mean over processes, in one message."""
         grads = [p.grad for p in parameters if p.grad is not None]

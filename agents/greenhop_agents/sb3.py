@@ -206,11 +206,14 @@ class Watch(BaseCallback):
 
 
 class Validate(BaseCallback):
-    """Measures the policy on held-out episodes now and then and at the end; keeps the best one's weights."""
+    """Measures the policy on held-out episodes at the start, now and then and at the end; keeps the best weights."""
 
     def __init__(self, validation: Validation, name: str, every: int) -> None:
         super().__init__()
         self._validation, self._name, self._every, self._done = validation, name, every, 0
+
+    def _on_training_start(self) -> None:
+        self._measure()
 
     def _on_step(self) -> bool:
         if self.num_timesteps // self._every > self._done:
@@ -280,6 +283,12 @@ def build_agent(env: HubVecEnv, agent: Mapping[str, Any], seed: int) -> BaseAlgo
     """The model that an agent's configuration asks for."""
     device = str(env.sim.params.device)
     return build_model(env, agent["algorithm"], seed, device, agent["options"], agent.get("network"))
+
+
+def sync_targets(model: BaseAlgorithm) -> None:
+    """Let target actors start from the actor, whose weights were changed from outside (a warm start)."""
+    if isinstance(model, TD3):
+        model.actor_target.load_state_dict(model.actor.state_dict())
 
 
 def learn(model: BaseAlgorithm, total_steps: int, log_dir: Path, callbacks: Sequence[BaseCallback]) -> None:

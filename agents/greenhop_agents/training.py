@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from torch import nn
+from torch.utils.tensorboard import SummaryWriter
 from yaml import YAMLError
 
 from greenhop.errors import ConfigError
@@ -19,30 +21,32 @@ from greenhop.scenarios import one_line
 from greenhop.simulator import Simulator, build_simulator
 from greenhop_agents.bounds import EpisodeBound, episode_bounds
 from greenhop_agents.cli import pick_device, scenario_of
+from greenhop_agents.cloning import Act, parse_warm_start, warm_start
 from greenhop_agents.evaluate import Episode, evaluate
 from greenhop_agents.parallel import join_team
 from greenhop_agents.policy import Policy
+from greenhop_agents.progress import Update
 from greenhop_agents.registry import find_policy
 from greenhop_agents.runs import load_policy, save_policy, start_run
 from greenhop_agents.validation import Validation, build_validation
 
-Update = Callable[[int, int], None]
 VALIDATION = {"episodes": 0, "every": 0.05, "bound": False}  # where a configuration says nothing: none
 CHECKPOINTS = 50  # of a training run
 
 
 def train_sb3(config: DictConfig, sim: Simulator, folder: Path, update: Update) -> Policy:
     """Train an SB3 agent and save its policy; an interrupt ends training early and keeps what was learnt."""
-    from greenhop_agents.sb3 import Validate, Watch, as_policy, build_agent, build_env, learn
+    from greenhop_agents.sb3 import Validate, Watch, as_policy, build_agent, build_env, learn, sync_targets
 
     agent: Any = OmegaConf.to_container(config.agent, resolve=True)
     model = build_agent(build_env(sim, agent, config.seed), agent, config.seed)
     total = int(config.total_steps)
-
     validation = validation_of(config, folder)
+    begin_warm(config, sim, as_policy(model, agent["name"]).act, model.policy.parameters(), folder, update)
+    sync_targets(model)
 
     def tick(steps: int) -> bool:
-        update(min(steps, total), total)
+        update(min(steps, total), total, validation.note() if validation else "")
         return True
 
     watchers: list[Watch | Validate] = [Watch(tick)]
@@ -81,14 +85,32 @@ def train_native(config: DictConfig, sim: Simulator, folder: Path, update: Updat
         validation=validation_of(config, folder) if team.rank == 0 else None,
         leads=team.rank == 0,
     )
+    actor = training.learner.agent.actor
     if config.get("resume"):
         training.resume()
+    else:
+        if team.rank == 0:
+            begin_warm(config, sim, actor.act, actor.parameters(), folder, update)
+        team.copy_first(actor.parameters())
     finished = training.run(update)
     if team.rank == 0 and training.validation is None:
-        save_policy(folder, training.learner.agent.actor.state_dict())
+        save_policy(folder, actor.state_dict())
     if not finished:
         raise KeyboardInterrupt(f"saved after {training.steps} steps; go on with resume={folder}")
     return load_policy(folder, sim) if team.rank == 0 else training.learner.policy(agent["name"])
+
+
+def begin_warm(
+    config: DictConfig, sim: Simulator, act: Act, parameters: Iterable[nn.Parameter], folder: Path, update: Update
+) -> None:
+    """Let the networks behind `act` imitate the teacher that `agent.warm_start` names, if any; losses are logged."""
+    wanted = parse_warm_start(config.agent.get("warm_start"))
+    if wanted.teacher is None:
+        return
+    losses = warm_start(sim, act, parameters, wanted, config.seed, update)
+    with SummaryWriter(str(folder / "tensorboard")) as writer:
+        for epoch, loss in enumerate(losses):
+            writer.add_scalar("warm_start/loss", loss, epoch)
 
 
 def _every(config: DictConfig, total: int) -> int:

@@ -23,6 +23,10 @@ net = {"kind": "mlp", "width": 8, "layers": 1}
 options = {"horizon": 6, "num_envs": 16, "batches": 2, "network": net}
 team = join_team()
 learner = build_learner(Toy().as_simulator(), "ppo", options, 0, team, torch.zeros(STARTS, STEPS))
+with torch.no_grad():  # processes that come apart are brought together again
+    for p in learner.agent.actor.parameters():
+        p.add_(float(team.rank))
+team.copy_first(learner.agent.actor.parameters())
 for _ in range(3):
     learner.learn_once(0.0)
 state = {name: x.clone() for name, x in learner.agent.actor.state_dict().items()}

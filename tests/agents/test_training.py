@@ -40,7 +40,7 @@ def config_of(output: Path, overrides: list[str]) -> DictConfig:
         return compose("train", [*overrides, f"output={output}"])
 
 
-def ignore(done: int, total: int) -> None:
+def ignore(done: int, total: int, note: str = "") -> None:
     """No progress bar."""
 
 
@@ -48,7 +48,7 @@ def ignore(done: int, total: int) -> None:
 def test_a_run_stopped_by_ctrl_c_goes_on_to_the_same_end(overrides: list[str], tmp_path: Path) -> None:
     train(config_of(tmp_path / "whole", overrides), ignore)
 
-    def interrupt(done: int, total: int) -> None:
+    def interrupt(done: int, total: int, note: str = "") -> None:
         if done == total // 2:
             signal.raise_signal(signal.SIGINT)
 
