@@ -1,0 +1,46 @@
+"""The environment card is what the code says today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from greenhop import ENV_IDS, card
+from greenhop.card import environment_card, field_notes, shapes_of
+from greenhop.state import Row, State
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "environment.md"
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return environment_card()
+
+
+def test_the_environment_card_is_what_the_code_says(page: str) -> None:
+    assert PAGE.read_text(encoding="utf-8") == page, "run: python scripts/environment_card.py"
+
+
+def test_the_card_lists_every_registered_environment_with_its_sizes(page: str) -> None:
+    assert all(f"| `{env_id}` | `{name}` |" in page for env_id, name in ENV_IDS.items())
+    s = shapes_of("pair2")
+    (row,) = [line for line in page.splitlines() if line.startswith("| `Pair2-v0`")]
+    regions, observed = s.observer.parts["region"], s.observer.size
+    assert f"| {s.params.steps} | 1 | {regions[0]} |" in row
+    assert f"| {observed} |" in row
+
+
+@pytest.mark.parametrize(("notes", "name"), [("OBSERVED", "soc"), ("FEATURES", "peak"), ("COSTS", "demand")])
+def test_nothing_is_added_without_a_sentence(monkeypatch: pytest.MonkeyPatch, notes: str, name: str) -> None:
+    known = getattr(card, notes)
+    monkeypatch.setattr(card, notes, {key: value for key, value in known.items() if key != name})
+    with pytest.raises(KeyError, match=name):
+        environment_card()
+
+
+def test_every_field_of_state_and_row_says_its_shape_and_meaning_or_unit() -> None:
+    for fields in (State, Row):
+        notes = field_notes(fields)
+        assert [name for name, _, _ in notes] == list(fields._fields)
+        assert all(shape.startswith("[B") for _, shape, _ in notes)
