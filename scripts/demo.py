@@ -23,6 +23,7 @@ WRITTEN = (
     "tensorboard",
     ".policy.safetensors",
     "policy.safetensors",
+    "checkpoints",
     "evaluation.json",
     "day.png",
 )
