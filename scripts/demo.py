@@ -20,6 +20,7 @@ RULES = ("stay", "price_follow", "greenest")
 WRITTEN = (
     "config.yaml",
     "run.json",
+    "training.json",
     "tensorboard",
     ".policy.safetensors",
     "policy.safetensors",

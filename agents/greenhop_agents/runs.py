@@ -2,6 +2,7 @@
 
 config.yaml         resolved configuration
 run.json            schema version, git commit, package versions, shapes
+training.json       environment steps so far, wall time, hardware
 tensorboard/        curves
 policy.safetensors  weights of the best policy on the validation episodes, or of the last one
 checkpoints/        native agents: what resume=RUN_DIR takes up; SB3: weights on the way
@@ -25,10 +26,11 @@ from safetensors.torch import load_file, save_file
 
 from greenhop.errors import ConfigError
 from greenhop.simulator import Simulator
+from greenhop_agents.hardware import hardware
 from greenhop_agents.policy import Policy
 
 SCHEMA = 1
-POLICY = "policy.safetensors"
+POLICY, TRAINING = "policy.safetensors", "training.json"
 NATIVE = ("shac", "ppo")  # kinds of agents whose weights belong to networks.py
 PACKAGES = ("greenhop", "torch", "gymnasium", "numpy", "stable-baselines3", "highspy")
 
@@ -66,6 +68,14 @@ def git_commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
+
+
+def log_training(folder: Path, steps: int, seconds: float) -> None:
+    """Keep how many steps the training has come to and how long it has taken, resumed parts included."""
+    path = folder / TRAINING
+    before = json.loads(path.read_text(encoding="utf-8"))["wall_s"] if path.is_file() else 0.0
+    facts = {"steps": steps, "wall_s": round(before + seconds, 3), "hardware": hardware()}
+    path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def save_policy(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from shutil import rmtree
+from time import perf_counter
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -27,7 +28,7 @@ from greenhop_agents.parallel import join_team
 from greenhop_agents.policy import ActionPolicy, Policy
 from greenhop_agents.progress import Update
 from greenhop_agents.registry import find_policy
-from greenhop_agents.runs import load_policy, save_policy, start_run
+from greenhop_agents.runs import load_policy, log_training, save_policy, start_run
 from greenhop_agents.validation import Validation, build_validation
 
 VALIDATION = {"episodes": 0, "every": 0.05, "bound": False}  # where a configuration says nothing: none
@@ -40,6 +41,7 @@ def train_sb3(config: DictConfig, sim: Simulator, folder: Path, update: Update) 
     from greenhop_agents.sb3 import Keep, Validate, Watch, as_policy, build_agent, build_env, learn, sync_targets
 
     agent: Any = OmegaConf.to_container(config.agent, resolve=True)
+    began = perf_counter()
     model = build_agent(build_env(sim, agent, config.seed), agent, config.seed)
     total = int(config.total_steps)
     validation = validation_of(config, folder)
@@ -57,6 +59,7 @@ def train_sb3(config: DictConfig, sim: Simulator, folder: Path, update: Update) 
     try:
         learn(model, total, folder / "tensorboard", watchers)
     finally:
+        log_training(folder, model.num_timesteps, perf_counter() - began)
         if validation is None or validation.best_cny == float("inf"):
             save_policy(folder, model.policy.state_dict())
     return as_policy(model, agent["name"]) if validation is None else load_policy(folder, sim)
@@ -72,7 +75,7 @@ def train_native(config: DictConfig, sim: Simulator, folder: Path, update: Updat
     from greenhop_agents.native import Schedule, Training
 
     agent: Any = OmegaConf.to_container(config.agent, resolve=True)
-    total, team = int(config.total_steps), join_team()
+    total, team, began = int(config.total_steps), join_team(), perf_counter()
     training = Training(
         learner=build_learner(sim, agent["kind"], agent["options"], config.seed, team),
         name=agent["name"],
@@ -95,6 +98,8 @@ def train_native(config: DictConfig, sim: Simulator, folder: Path, update: Updat
             begin_warm(config, sim, training.learner.policy(agent["name"]), actor.parameters(), folder, update)
         team.copy_first(actor.parameters())
     finished = training.run(update)
+    if team.rank == 0:
+        log_training(folder, training.steps, perf_counter() - began)
     if team.rank == 0 and training.validation is None:
         save_policy(folder, actor.state_dict())
     if not finished:

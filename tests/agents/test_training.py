@@ -72,7 +72,9 @@ def test_a_run_folder_holds_what_is_needed_to_repeat_it(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     policy = train(config_of(folder, PPO), ignore)
     names = {p.name for p in folder.iterdir()}
-    assert names == {"config.yaml", "run.json", "tensorboard", "policy.safetensors", "checkpoints"}
+    written = {"config.yaml", "run.json", "training.json", "tensorboard", "policy.safetensors", "checkpoints"}
+    assert names == written
+    assert json.loads((folder / "training.json").read_text())["steps"] == 48
     facts = json.loads((folder / "run.json").read_text())
     assert facts["agent"]["kind"] == "ppo"
     assert {"git_commit", "packages", "seed"} <= facts.keys()
