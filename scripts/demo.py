@@ -20,9 +20,11 @@ RULES = ("stay", "price_follow", "greenest")
 WRITTEN = (
     "config.yaml",
     "run.json",
+    "training.json",
     "tensorboard",
     ".policy.safetensors",
     "policy.safetensors",
+    "checkpoints",
     "evaluation.json",
     "day.png",
 )

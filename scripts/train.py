@@ -3,41 +3,67 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from greenhop_agents.cli import INTERRUPTED, check_json_path, run, write_json
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from greenhop_agents.seeds import SeedResult
+
 
 def main(config: DictConfig) -> None:
-    """Train, evaluate, print; files are written as they become final."""
+    """Train, evaluate, print, seed by seed; files are written as they become final."""
     from rich.console import Console
 
     from greenhop_agents.parallel import join_team
+    from greenhop_agents.seeds import as_table, common_output, per_seed, summary
+    from greenhop_agents.training import resumed
+
+    config, console = resumed(config), Console()
+    check_json_path(config.json)
+    records: list[dict[str, object]] = []
+    results = [train_one(one, console, records) for one in per_seed(config)]
+    if join_team().rank:
+        return  # one process reports for all
+    write_json(config.json, records)
+    if len(results) > 1:
+        console.print(as_table(results, f"{config.agent.name} on {config.scenario.name}: {len(results)} seeds"))
+        path = f"{common_output(config.output)}-seeds.json"
+        write_json(path, summary(config.agent.name, config.scenario.name, results))
+        console.print(f"summary: {path}", soft_wrap=True)
+
+
+def train_one(config: DictConfig, console: Console, records: list[dict[str, object]]) -> SeedResult:
+    """Train and score one seed; appends a record for every policy and episode."""
+    from greenhop_agents.parallel import join_team
     from greenhop_agents.progress import progress_bar
     from greenhop_agents.scoreboard import as_table, summarise
-    from greenhop_agents.training import compare, resumed, train
+    from greenhop_agents.seeds import result_of
+    from greenhop_agents.training import compare, train
 
-    config = resumed(config)
-    check_json_path(config.json)
-    console = Console()
+    title = f"training {config.agent.name} on {config.scenario.name}, seed {config.seed}"
     try:
-        with progress_bar(f"training {config.agent.name} on {config.scenario.name}", "step") as update:
+        with progress_bar(title, "step") as update:
             policy = train(config, update)
     except KeyboardInterrupt as stop:
         console.print(f"interrupted: {str(stop) or 'what was learnt is in ' + config.output}", soft_wrap=True)
         raise SystemExit(INTERRUPTED) from None
     if join_team().rank:
-        return  # one process reports for all
+        return result_of(config, policy.name, {policy.name: []}, None)
     with progress_bar("certified bounds", "episode") as update:
         episodes, bounds = compare(config, ["stay", "price_follow", policy], 2, update)
-    records = [e.as_row() for group in episodes.values() for e in group]
-    write_json(str(Path(config.output) / "evaluation.json"), records)
-    write_json(config.json, records)
+    rows = [e.as_row() for group in episodes.values() for e in group]
+    write_json(str(Path(config.output) / "evaluation.json"), rows)
+    records += [{"seed": config.seed, **row} for row in rows]
     lines = summarise(episodes, None if bounds is None else [b.bound_cny for b in bounds])
     title = f"{config.scenario.name}, {config.evaluation.split}: means of {config.evaluation.episodes} episodes"
     console.print(as_table(lines, title))
     console.print(f"run folder: {config.output}\ncurves: tensorboard --logdir {config.output}", soft_wrap=True)
+    return result_of(config, policy.name, episodes, bounds)
 
 
 if __name__ == "__main__":

@@ -84,6 +84,9 @@ MISTAKES = {
         "agent.options",
         "n_step",
     ),
+    "a seed twice": ("train", [*QUICK, "seeds=[1,2,1]"], "seeds = [1, 2, 1]", "twice"),
+    "seeds and resume": ("train", [*QUICK, "seeds=[0,1]", "resume=run"], "resume = 'run'", "no run folder"),
+    "a seed below zero": ("train", ["seeds=[0,-1]"], "seeds.1 = -1", "train.yaml"),
     "not a whole number": ("train", ["total_steps=10.5"], "total_steps = 10.5", "train.yaml"),
     "value out of range": ("bound", ["scenario.market.green_target=1.5"], "market.green_target = 1.5", "hub10"),
     "no episode": ("bound", ["episodes=0"], "episodes = 0", "bound.yaml"),
@@ -210,6 +213,39 @@ def test_a_scenario_of_ones_own_may_build_on_a_shipped_one(script: Any, tmp_path
     ended = script("evaluate", scenario, "scenario.market.green_target=0.3", "episodes=1")
     assert ended.code == 0, ended.err
     assert "mine, test" in ended.out
+
+
+TINY = (
+    "agent=ppo",
+    "agent.options.num_envs=4",
+    "agent.options.horizon=3",
+    "agent.options.network.width=8",
+    "total_steps=24",
+    "scenario.episode.length_h=6",
+    "scenario.years.train=1",
+    "scenario.years.val=1",
+    "validation.episodes=1",
+    "evaluation.episodes=2",
+)
+
+
+def test_several_seeds_make_a_run_folder_each_and_one_summary(script: Any, tmp_path: Path) -> None:
+    ended = script("train", *QUICK, *TINY, "output=runs/x-s0", "seeds=[0,3]", "json=all.json")
+    assert ended.code == 0, ended.err
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["x-s0", "x-s3", "x-seeds.json"]
+    assert all(word in ended.out for word in ("2 seeds", "IQM of the scores", "runs/x-s3"))
+    assert all(word in ended.err for word in ("training ppo on pair2, seed 3", "saving ", "step/s"))
+    found = json.loads((tmp_path / "runs" / "x-seeds.json").read_text())
+    assert [r["seed"] for r in found["runs"]] == [0, 3]
+    scores = [s for r in found["runs"] for s in r["score"]]
+    assert len(scores) == 4
+    assert found["iqm_score"]["value"] == pytest.approx(sum(sorted(scores)[1:3]) / 2)
+    records = json.loads((tmp_path / "all.json").read_text())
+    assert {(r["seed"], r["policy"]) for r in records} >= {(0, "ppo"), (3, "ppo"), (3, "bound")}
+    again = script("train", *QUICK, *TINY, "output=runs/x", "seeds=[3,4]")
+    assert_one_line(again, "runs/x-s3", "exists already")
+    alone = script("train", "resume=runs/x-s3")
+    assert alone.code == 0, alone.err
 
 
 def test_sweeps_run_every_combination(script: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from greenhop.env import HubEnv
 from greenhop.errors import ActionError, ConfigError
 from greenhop.rewards import REPORTED
+from greenhop.scenarios import config_dir
 from greenhop_agents.evaluate import evaluate
+from greenhop_agents.policy import ActionPolicy
 from greenhop_agents.runs import load_policy, save_policy, start_run
-from greenhop_agents.sb3 import EnvTerms, HubVecEnv, as_policy, build_agent, build_env, build_model, learn
+from greenhop_agents.sb3 import EnvTerms, HubFeatures, HubVecEnv, as_policy, build_agent, build_env, build_model, learn
 from tests.sims import day_sim
 
 SMALL: dict[str, Any] = {"n_steps": 24, "batch_size": 24, "n_epochs": 1, "policy_kwargs": {"net_arch": [16]}}
@@ -41,7 +44,7 @@ def test_finished_episodes_carry_the_infos_that_algorithms_read() -> None:
             assert infos == [{}, {}]
             assert not dones.any()
     assert dones.all()
-    assert infos[0]["TimeLimit.truncated"] is True
+    assert infos[0]["TimeLimit.truncated"] is False, "an episode is a whole unless one asks for bootstrapping"
     np.testing.assert_allclose(infos[0]["terminal_observation"], last, atol=1e-4)
     assert not np.allclose(obs[0], last, atol=1e-3), "the returned observation belongs to the next episode"
     assert infos[0]["episode"]["l"] == 24
@@ -121,13 +124,15 @@ def test_the_policy_is_the_deterministic_action_of_the_model() -> None:
     obs = HubVecEnv(sim, 3).reset()
     assert isinstance(obs, np.ndarray)
     with torch.no_grad():
-        ours = as_policy(model, "sb3_ppo").act(torch.from_numpy(obs)).clamp(-1, 1).numpy()
+        policy = as_policy(model, "sb3_ppo")
+        assert isinstance(policy, ActionPolicy)
+        ours = policy.act(torch.from_numpy(obs)).clamp(-1, 1).numpy()
     np.testing.assert_allclose(ours, model.predict(obs, deterministic=True)[0], atol=1e-6)
 
 
 def test_unknown_algorithms_and_keywords_are_user_errors() -> None:
     env = HubVecEnv(day_sim("pair2"), 1)
-    with pytest.raises(ConfigError, match=r"'dqn' is unknown; allowed: ppo, sac, td3"):
+    with pytest.raises(ConfigError, match=r"'dqn' is unknown; allowed: ppo, sac, td3, recurrent_ppo, tqc"):
         build_model(env, "dqn", 0, "cpu", {})
     with pytest.raises(ConfigError, match=r"agent\.options.*n_step"):
         build_model(env, "ppo", 0, "cpu", {"n_step": 3})
@@ -173,9 +178,11 @@ def test_only_ppo_takes_our_networks() -> None:
         build_agent(HubVecEnv(day_sim("pair2"), 1), {**HUB, "algorithm": "sac", "options": {}}, seed=0)
 
 
-def test_truncated_episodes_bootstrap_from_their_last_observation() -> None:
+@pytest.mark.parametrize("bootstrap", [False, True])
+def test_the_value_of_the_last_observation_counts_only_where_bootstrapping_is_asked_for(bootstrap: bool) -> None:
     sim = day_sim("pair2")
-    model = build_model(HubVecEnv(sim, 2), "ppo", 0, "cpu", {**SMALL, "gamma": 0.5, "gae_lambda": 1.0})
+    env = HubVecEnv(sim, 2, bootstrap=bootstrap)
+    model = build_model(env, "ppo", 0, "cpu", {**SMALL, "gamma": 0.5, "gae_lambda": 1.0})
     assert isinstance(model, PPO)
     model.set_logger(Logger(None, []))
     _, callback = model._setup_learn(24, callback=None)
@@ -184,7 +191,9 @@ def test_truncated_episodes_bootstrap_from_their_last_observation() -> None:
     rewards, last = seen[-1]
     with torch.no_grad():
         value = model.policy.predict_values(torch.from_numpy(last)).flatten().numpy()
-    np.testing.assert_allclose(model.rollout_buffer.rewards[-1], rewards + 0.5 * value, rtol=1e-5)
+    assert np.abs(value).min() > 1e-3
+    expected = rewards + 0.5 * value if bootstrap else rewards
+    np.testing.assert_allclose(model.rollout_buffer.rewards[-1], expected, rtol=1e-5)
 
 
 def watch(model: PPO) -> list[tuple[Any, Any]]:
@@ -201,3 +210,65 @@ def watch(model: PPO) -> list[tuple[Any, Any]]:
 
     env.step_wait = watched  # type: ignore[method-assign]
     return seen
+
+
+OFF_POLICY = {"learning_starts": 4, "batch_size": 8, "gradient_steps": 1, "policy_kwargs": {"net_arch": [16]}}
+WITH_FEATURES: dict[str, dict[str, Any]] = {
+    "ppo": SMALL,
+    "recurrent_ppo": {**SMALL, "policy_kwargs": {"net_arch": [16], "lstm_hidden_size": 8}},
+    "sac": OFF_POLICY,
+    "td3": OFF_POLICY,
+    "tqc": OFF_POLICY,
+}
+
+
+@pytest.mark.parametrize("algorithm", WITH_FEATURES)
+@pytest.mark.parametrize("kind", ["region", "mlp"])
+def test_our_encoder_stands_in_front_of_any_algorithm_learns_and_comes_back(
+    algorithm: str, kind: str, tmp_path: Path
+) -> None:
+    sim = day_sim("pair2")
+    features = {"kind": kind, "width": 8, "layers": 1}
+    agent = {**HUB, "algorithm": algorithm, "network": None, "features": features, "options": WITH_FEATURES[algorithm]}
+    model = build_agent(build_env(sim, agent, seed=0), agent, seed=0)
+    extractors = [m for m in model.policy.modules() if isinstance(m, HubFeatures)]
+    assert {m.features_dim for m in extractors} == {8 * (len(sim.params.regions) if kind == "region" else 1)}
+    before = {name: x.clone() for name, x in extractors[0].named_parameters()}
+    learn(model, 48, tmp_path / "curves", [])
+    assert any(not torch.equal(x, before[name]) for name, x in extractors[0].named_parameters())
+    start_run(tmp_path / "run", OmegaConf.create({"agent": agent, "seed": 0}), sim)
+    save_policy(tmp_path / "run", model.policy.state_dict())
+    ours, theirs = (evaluate(sim, p, [1, 9]) for p in (as_policy(model, "x"), load_policy(tmp_path / "run", sim)))
+    assert [e.totals for e in ours] == [e.totals for e in theirs]
+
+
+def test_a_policy_with_memory_forgets_between_evaluations_and_not_within() -> None:
+    sim = day_sim("pair2")
+    model = build_model(HubVecEnv(sim, 2), "recurrent_ppo", 0, "cpu", WITH_FEATURES["recurrent_ppo"])
+    policy = as_policy(model, "remembers")
+    first, second = (evaluate(sim, policy, [1, 9]) for _ in range(2))
+    assert [e.totals for e in first] == [e.totals for e in second]
+    carry = sim.begin(torch.tensor([1]))
+    policy.reset(sim)
+    with torch.no_grad():
+        once, twice = (policy.decide(sim, carry).serve_mwh for _ in range(2))
+    assert not torch.equal(once, twice)
+
+
+def test_an_algorithm_of_a_package_that_is_not_there_is_one_line_that_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "sb3_contrib", None)
+    with pytest.raises(ConfigError, match=r"'tqc' needs sb3-contrib, .*pip install 'greenhop\[contrib\]'"):
+        build_model(HubVecEnv(day_sim("pair2"), 1), "tqc", 0, "cpu", {})
+
+
+def test_every_preset_judges_an_episode_as_a_whole_beyond_price_following() -> None:
+    presets = [OmegaConf.load(path) for path in sorted((config_dir() / "agent").glob("sb3_*.yaml"))]
+    assert {p.algorithm for p in presets} == set(WITH_FEATURES)
+    for preset in presets:
+        assert preset.beyond_price_follow is True
+        assert preset.bootstrap is False
+        on_policy = "gae_lambda" in preset.options
+        assert preset.options.gamma == 1.0 if on_policy else preset.options.gamma >= 0.99
+        assert preset.options.get("gae_lambda", 1.0) == 1.0

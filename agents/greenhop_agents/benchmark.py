@@ -35,6 +35,8 @@ from greenhop_agents.jobs import BOUND, REFERENCE, Done, Job, Result, store, sto
 from greenhop_agents.registry import find_policy
 from greenhop_agents.training import TRAINERS
 
+NOT_OURS = ("output", "json", "hydra", "evaluation", "resume", "seeds")  # of train.yaml: a benchmark has its own ways
+
 Seed = Annotated[int, Field(ge=0)]
 
 
@@ -199,7 +201,7 @@ def _training_job(config: DictConfig, benchmark: BenchmarkConfig, name: str, see
     merged = OmegaConf.merge(theirs, ours, benchmark.train.get(name, {}))
     data = OmegaConf.to_container(merged, resolve=True)
     assert isinstance(data, dict)
-    data = {str(k): v for k, v in data.items() if k not in ("output", "json", "hydra", "evaluation", "resume")}
+    data = {str(k): v for k, v in data.items() if k not in NOT_OURS}
     parse_scenario(data["scenario"])
     return Job("train", f"{name}-s{seed}", {"config": data, "run": f"{name}-s{seed}-{key_of(json.dumps(data))[:8]}"})
 

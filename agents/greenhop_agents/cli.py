@@ -51,6 +51,7 @@ class Settings(BaseModel):
     """Types and ranges of the keys that scripts share; a script uses some of them, other keys are its own affair."""
 
     seed: Annotated[int, Field(ge=0)] = 0
+    seeds: list[Annotated[int, Field(ge=0)]] | None = None
     total_steps: Count = 1
     split: Split = "test"
     episodes: Count = 1

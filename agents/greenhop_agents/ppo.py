@@ -37,15 +37,15 @@ class PpoConfig(BaseModel):
     horizon: Count = 24
     epochs: Count = 4
     batches: Count = 4
-    gamma: Annotated[float, Field(gt=0.0, le=1.0)] = 0.99
-    gae_lambda: Annotated[float, Field(ge=0.0, le=1.0)] = 0.95
+    gamma: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    gae_lambda: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0
     clip_coef: Positive = 0.2
     ent_coef: NonNegative = 0.0
     vf_coef: NonNegative = 0.5
     learning_rate: Positive = 1e-3
     target_kl: Positive | None = 0.01  # None keeps the learning rate
     max_grad_norm: Positive = 1.0
-    bootstrap_truncated: bool = True  # an episode cut by time goes on in the value of its final observation
+    bootstrap: bool = False  # whether an episode that ends goes on in the value of its final observation
     bf16: bool = False  # networks run in bfloat16 where the device prefers it
     network: NetworkConfig = NetworkConfig()
 
@@ -123,7 +123,7 @@ def collect(sim: Simulator, agent: Ppo) -> tuple[Rollout, Fleet]:
         bid = mean + torch.exp(log_std) * eps
         fleet, stepped = advance(sim, fleet, torch.tanh(bid))
         value, after = agent.critic(obs) * agent.scale, torch.zeros_like(usual)
-        if c.bootstrap_truncated and stepped.truncated.any():
+        if c.bootstrap and stepped.truncated.any():
             after = agent.critic(sim.observe(stepped.final)) * agent.scale
         ends = stepped.final.state.t >= sim.params.steps
         rows.append((obs, bid, log_prob(bid, mean, log_std), stepped.reward - usual, value, after, ends))

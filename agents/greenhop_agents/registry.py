@@ -14,6 +14,7 @@ from greenhop_agents.pretrained import PREFIX, load_pretrained
 from greenhop_agents.rules import RULES
 from greenhop_agents.runs import load_policy
 
+WEIGHTS = ".safetensors"
 PLANNERS = {  # loaded when asked for: they bring the solver along
     "static": "greenhop_agents.static",
     "mpc": "greenhop_agents.mpc",
@@ -22,7 +23,8 @@ PLANNERS = {  # loaded when asked for: they bring the solver along
 
 
 def find_policy(name: str, sim: Simulator) -> Policy:
-    """The policy called `name`: a rule, a planner, a published one, or a run folder written by `scripts/train.py`.
+    """The policy called `name`: a rule, a planner, a published one, or a run folder written by `scripts/train.py`
+    (or weights in its `checkpoints/`).
 
     Raises:
         ConfigError: nothing of that name, or a run trained on another scenario's shapes.
@@ -33,7 +35,7 @@ def find_policy(name: str, sim: Simulator) -> Policy:
         return cast(Policy, import_module(PLANNERS[name]).PLANNERS[name]())
     if name.startswith(PREFIX):
         return load_pretrained(name, sim)
-    if Path(name).is_dir():
+    if Path(name).is_dir() or Path(name).suffix == WEIGHTS:
         return load_policy(Path(name), sim)
     known = [*RULES, *PLANNERS]
     close = get_close_matches(name, known, n=1)

@@ -2,9 +2,10 @@
 
 config.yaml         resolved configuration
 run.json            schema version, git commit, package versions, shapes
+training.json       environment steps so far, wall time, hardware
 tensorboard/        curves
 policy.safetensors  weights of the best policy on the validation episodes, or of the last one
-checkpoints/        native agents: what resume=RUN_DIR takes up
+checkpoints/        native agents: what resume=RUN_DIR takes up; SB3: weights on the way
 evaluation.json     final evaluation, one record per policy and episode
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,11 @@ from safetensors.torch import load_file, save_file
 
 from greenhop.errors import ConfigError
 from greenhop.simulator import Simulator
+from greenhop_agents.hardware import hardware
 from greenhop_agents.policy import Policy
 
 SCHEMA = 1
+POLICY, TRAINING = "policy.safetensors", "training.json"
 NATIVE = ("shac", "ppo")  # kinds of agents whose weights belong to networks.py
 PACKAGES = ("greenhop", "torch", "gymnasium", "numpy", "stable-baselines3", "highspy")
 
@@ -66,19 +70,35 @@ def git_commit() -> str | None:
     return done.stdout.strip()
 
 
-def save_policy(folder: Path, weights: dict[str, torch.Tensor]) -> None:
-    """Write the policy's weights, whole or not at all."""
-    draft = folder / ".policy.safetensors"
-    save_file({name: x.detach().cpu().contiguous() for name, x in weights.items()}, draft)
-    draft.replace(folder / "policy.safetensors")
+def log_training(folder: Path, steps: int, seconds: float) -> None:
+    """Keep how many steps the training has come to and how long it has taken, resumed parts included."""
+    path = folder / TRAINING
+    before = json.loads(path.read_text(encoding="utf-8"))["wall_s"] if path.is_file() else 0.0
+    facts = {"steps": steps, "wall_s": round(before + seconds, 3), "hardware": hardware()}
+    path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
-def load_policy(folder: Path, sim: Simulator) -> Policy:
+def save_policy(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write the policy's weights into a run folder, whole or not at all."""
+    save_weights(folder / POLICY, weights)
+
+
+def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write weights to `path`, whole or not at all; names that share a tensor get a copy each."""
+    draft = path.with_name(f".{path.name}")
+    save_file({name: x.detach().cpu().contiguous().clone() for name, x in weights.items()}, draft)
+    draft.replace(path)
+
+
+def load_policy(path: Path, sim: Simulator) -> Policy:
     """The trained policy of a run folder, for a simulator with the same shapes.
+
+    `path` is the folder, whose best policy is meant, or one of the weights that an SB3 agent left in `checkpoints/`.
 
     Raises:
         ConfigError: not a run folder, another schema, or shapes that do not fit.
     """
+    folder, stored = (path, path / POLICY) if path.is_dir() else (path.parent.parent, path)
     facts = facts_of(folder)
     agent = facts["agent"]
     anywhere = agent["kind"] in NATIVE and agent["options"].get("network", {}).get("kind", "region") == "region"
@@ -89,9 +109,9 @@ def load_policy(folder: Path, sim: Simulator) -> Policy:
                 f"but {sim.scenario.name} has {here}"
             )
     try:
-        weights = load_file(folder / "policy.safetensors", device=str(sim.params.device))
+        weights = load_file(stored, device=str(sim.params.device))
     except (OSError, SafetensorError) as error:
-        raise ConfigError(f"policy = {str(folder)!r}: policy.safetensors cannot be read ({error})") from None
+        raise ConfigError(f"policy = {str(path)!r}: {stored.name} cannot be read ({error})") from None
     if agent["kind"] in NATIVE:
         from greenhop_agents.learner import load_native, parse_options
 

@@ -51,7 +51,7 @@ class ShacConfig(BaseModel):
     target_tau: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2  # share of the critic the target takes
     max_grad_norm: Positive = 1.0
     std_anneal: bool = True  # exploration noise falls with the learning rate
-    bootstrap_truncated: bool = False  # the terminal term closes the account, so an episode's end is worth nothing more
+    bootstrap: bool = False  # the terminal term closes the account, so an episode's end is worth nothing more
     network: NetworkConfig = NetworkConfig()
 
 
@@ -125,7 +125,7 @@ def collect(sim: Simulator, agent: Shac, noise: float) -> tuple[Window, Fleet]:
         after = torch.zeros_like(discount)
         if stepped.truncated.any():
             cut = stepped.final.state.t >= sim.params.steps
-            if c.bootstrap_truncated:
+            if c.bootstrap:
                 after = torch.where(cut, agent.target(sim.observe(stepped.final)), 0.0)
             total = total + discount * after
             discount = torch.where(cut, torch.ones_like(discount), discount)

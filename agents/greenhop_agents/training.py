@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from shutil import rmtree
+from time import perf_counter
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -21,40 +22,44 @@ from greenhop.scenarios import one_line
 from greenhop.simulator import Simulator, build_simulator
 from greenhop_agents.bounds import EpisodeBound, episode_bounds
 from greenhop_agents.cli import pick_device, scenario_of
-from greenhop_agents.cloning import Act, parse_warm_start, warm_start
+from greenhop_agents.cloning import parse_warm_start, warm_start
 from greenhop_agents.evaluate import Episode, evaluate
 from greenhop_agents.parallel import join_team
-from greenhop_agents.policy import Policy
+from greenhop_agents.policy import ActionPolicy, Policy
 from greenhop_agents.progress import Update
 from greenhop_agents.registry import find_policy
-from greenhop_agents.runs import load_policy, save_policy, start_run
+from greenhop_agents.runs import load_policy, log_training, save_policy, start_run
 from greenhop_agents.validation import Validation, build_validation
 
 VALIDATION = {"episodes": 0, "every": 0.05, "bound": False}  # where a configuration says nothing: none
-CHECKPOINTS = 50  # of a training run
+CHECKPOINTS = 50  # of a native agent's training run
+KEPT = 10  # weights that an SB3 agent's training run leaves on the way
 
 
 def train_sb3(config: DictConfig, sim: Simulator, folder: Path, update: Update) -> Policy:
     """Train an SB3 agent and save its policy; an interrupt ends training early and keeps what was learnt."""
-    from greenhop_agents.sb3 import Validate, Watch, as_policy, build_agent, build_env, learn, sync_targets
+    from greenhop_agents.sb3 import Keep, Validate, Watch, as_policy, build_agent, build_env, learn, sync_targets
 
     agent: Any = OmegaConf.to_container(config.agent, resolve=True)
+    began = perf_counter()
     model = build_agent(build_env(sim, agent, config.seed), agent, config.seed)
     total = int(config.total_steps)
     validation = validation_of(config, folder)
-    begin_warm(config, sim, as_policy(model, agent["name"]).act, model.policy.parameters(), folder, update)
+    begin_warm(config, sim, as_policy(model, agent["name"]), model.policy.parameters(), folder, update)
     sync_targets(model)
 
     def tick(steps: int) -> bool:
         update(min(steps, total), total, validation.note() if validation else "")
         return True
 
-    watchers: list[Watch | Validate] = [Watch(tick)]
+    kept = Keep(folder / "checkpoints", max(1, total // KEPT))
+    watchers: list[Watch | Validate | Keep] = [Watch(tick), kept]
     if validation is not None:
         watchers.append(Validate(validation, agent["name"], every=_every(config, total)))
     try:
         learn(model, total, folder / "tensorboard", watchers)
     finally:
+        log_training(folder, model.num_timesteps, perf_counter() - began)
         if validation is None or validation.best_cny == float("inf"):
             save_policy(folder, model.policy.state_dict())
     return as_policy(model, agent["name"]) if validation is None else load_policy(folder, sim)
@@ -70,7 +75,7 @@ def train_native(config: DictConfig, sim: Simulator, folder: Path, update: Updat
     from greenhop_agents.native import Schedule, Training
 
     agent: Any = OmegaConf.to_container(config.agent, resolve=True)
-    total, team = int(config.total_steps), join_team()
+    total, team, began = int(config.total_steps), join_team(), perf_counter()
     training = Training(
         learner=build_learner(sim, agent["kind"], agent["options"], config.seed, team),
         name=agent["name"],
@@ -90,9 +95,11 @@ def train_native(config: DictConfig, sim: Simulator, folder: Path, update: Updat
         training.resume()
     else:
         if team.rank == 0:
-            begin_warm(config, sim, actor.act, actor.parameters(), folder, update)
+            begin_warm(config, sim, training.learner.policy(agent["name"]), actor.parameters(), folder, update)
         team.copy_first(actor.parameters())
     finished = training.run(update)
+    if team.rank == 0:
+        log_training(folder, training.steps, perf_counter() - began)
     if team.rank == 0 and training.validation is None:
         save_policy(folder, actor.state_dict())
     if not finished:
@@ -101,13 +108,19 @@ def train_native(config: DictConfig, sim: Simulator, folder: Path, update: Updat
 
 
 def begin_warm(
-    config: DictConfig, sim: Simulator, act: Act, parameters: Iterable[nn.Parameter], folder: Path, update: Update
+    config: DictConfig, sim: Simulator, policy: Policy, parameters: Iterable[nn.Parameter], folder: Path, update: Update
 ) -> None:
-    """Let the networks behind `act` imitate the teacher that `agent.warm_start` names, if any; losses are logged."""
+    """Let the networks of `policy` imitate the teacher that `agent.warm_start` names, if any; losses are logged.
+
+    Raises:
+        ConfigError: a mistake in the settings, or a policy that is no function of the present observation alone.
+    """
     wanted = parse_warm_start(config.agent.get("warm_start"))
     if wanted.teacher is None:
         return
-    losses = warm_start(sim, act, parameters, wanted, config.seed, update)
+    if not isinstance(policy, ActionPolicy):
+        raise ConfigError(f"agent.warm_start: {policy.name} remembers earlier steps, so single states cannot teach it")
+    losses = warm_start(sim, policy.act, parameters, wanted, config.seed, update)
     with SummaryWriter(str(folder / "tensorboard")) as writer:
         for epoch, loss in enumerate(losses):
             writer.add_scalar("warm_start/loss", loss, epoch)

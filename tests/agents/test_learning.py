@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from greenhop.simulator import Simulator, build_simulator
-from greenhop_agents import shac
+from greenhop_agents import ppo, shac
 from greenhop_agents.evaluate import evaluate
 from greenhop_agents.learner import build_learner
 from greenhop_agents.rules import PriceFollow
-from tests.agents.toy import STARTS, STEPS, Toy, toy_score
+from tests.agents.toy import STARTS, STEPS, A, B, Toy, toy_score
 
 NET = {"kind": "mlp", "width": 32, "layers": 2}
 CLOSE = 95.0  # % of the saving that the Riccati solution makes
@@ -21,8 +21,7 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "analytic": ("shac", {"horizon": 0, "learning_rate": 1e-2, "num_envs": 64, "network": NET}, 15),
     "ppo": (
         "ppo",
-        {"horizon": 12, "num_envs": 128, "gamma": 1.0, "bootstrap_truncated": False, "learning_rate": 3e-3}
-        | {"network": NET | {"log_std": -0.7}},
+        {"horizon": 12, "num_envs": 128, "gae_lambda": 0.95, "learning_rate": 3e-3, "network": NET | {"log_std": -0.7}},
         15,
     ),
 }
@@ -83,3 +82,18 @@ def test_windows_of_a_staggered_fleet_cover_the_whole_episode() -> None:
     assert (learner.agent.fleet.carry.state.t.numpy() == learner.agent.fleet.t).all()
     learner.learn_once(0.0)
     assert (learner.agent.fleet.carry.state.t.numpy() == learner.agent.fleet.t).all()
+
+
+@pytest.mark.parametrize("bootstrap", [False, True])
+def test_ppo_adds_the_value_of_the_final_observation_only_where_asked(bootstrap: bool) -> None:
+    toy = Toy()
+    options = {"horizon": STEPS, "num_envs": 4, "bootstrap": bootstrap, "network": NET}
+    agent = build_learner(toy.as_simulator(), "ppo", options, 0, reference=torch.zeros(STARTS, STEPS)).agent
+    assert isinstance(agent, ppo.Ppo)
+    rollout, _ = ppo.collect(toy.as_simulator(), agent)
+    last = rollout.obs[-1, :, :2] / 2.0
+    final = last @ A.T + torch.tanh(rollout.bid[-1]) @ B.T
+    value = agent.critic(torch.cat((2.0 * final, torch.ones(4, 1)), -1)).detach() * agent.scale
+    assert value.abs().min() > 0.0
+    torch.testing.assert_close(rollout.next_value[-1], value if bootstrap else torch.zeros(4))
+    torch.testing.assert_close(rollout.next_value[:-1], rollout.value[1:])

@@ -7,17 +7,21 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from greenhop.errors import ConfigError
 from greenhop.scenarios import config_dir
 from greenhop.simulator import build_simulator
 from greenhop_agents.cli import scenario_of
+from greenhop_agents.evaluate import evaluate
 from greenhop_agents.pretrained import load_pretrained, publish
+from greenhop_agents.registry import find_policy
 from greenhop_agents.runs import load_policy
 from greenhop_agents.training import resumed, train
 
@@ -68,7 +72,9 @@ def test_a_run_folder_holds_what_is_needed_to_repeat_it(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     policy = train(config_of(folder, PPO), ignore)
     names = {p.name for p in folder.iterdir()}
-    assert names == {"config.yaml", "run.json", "tensorboard", "policy.safetensors", "checkpoints"}
+    written = {"config.yaml", "run.json", "training.json", "tensorboard", "policy.safetensors", "checkpoints"}
+    assert names == written
+    assert json.loads((folder / "training.json").read_text())["steps"] == 48
     facts = json.loads((folder / "run.json").read_text())
     assert facts["agent"]["kind"] == "ppo"
     assert {"git_commit", "packages", "seed"} <= facts.keys()
@@ -87,20 +93,46 @@ def test_a_region_policy_runs_on_another_graph_and_a_flat_one_is_refused(tmp_pat
         load_policy(tmp_path / "flat", other)
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "sac", "td3"])
-def test_an_sb3_agent_keeps_the_best_policy_on_validation_episodes(algorithm: str, tmp_path: Path) -> None:
-    small = {
-        "ppo": ["agent.options.n_steps=6", "agent.options.batch_size=24"],
-        "sac": ["agent.options.learning_starts=8", "agent.options.gradient_steps=1", "agent.options.batch_size=8"],
-        "td3": ["agent.options.learning_starts=8", "agent.options.gradient_steps=1", "agent.options.batch_size=8"],
-    }
-    overrides = [*SMALL, f"agent=sb3_{algorithm}", "agent.num_envs=4", "total_steps=48", *small[algorithm]]
-    policy = train(config_of(tmp_path / "run", overrides), ignore)
+ON_POLICY = ["agent.options.n_steps=6", "agent.options.batch_size=24"]
+OFF_POLICY = ["agent.options.learning_starts=8", "agent.options.gradient_steps=1", "agent.options.batch_size=8"]
+SB3 = {"ppo": ON_POLICY, "recurrent_ppo": ON_POLICY, "sac": OFF_POLICY, "td3": OFF_POLICY, "tqc": OFF_POLICY}
+
+
+@pytest.mark.parametrize("algorithm", SB3)
+def test_an_sb3_agent_keeps_its_best_policy_weights_on_the_way_and_curves(algorithm: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    own = [f"agent=sb3_{algorithm}", "agent.num_envs=4", "total_steps=48", "validation.bound=true", *SB3[algorithm]]
+    notes: list[str] = []
+    config = config_of(folder, [*SMALL, *own])
+    policy = train(config, lambda _, __, note="": notes.append(note))
     assert policy.name == f"sb3_{algorithm}"
-    assert (tmp_path / "run" / "policy.safetensors").is_file()
-    config = config_of(tmp_path / "run", [*overrides, f"resume={tmp_path / 'run'}"])
+    assert notes[-1].startswith("score ")
+    assert (folder / "policy.safetensors").is_file()
+    curves = EventAccumulator(str(folder / "tensorboard"))
+    curves.Reload()
+    tags = set(curves.Tags()["scalars"])
+    assert {"env/grid_energy_cny", "env/carbon_kg", "rollout/ep_rew_mean"} <= tags
+    assert [e.step for e in curves.Scalars("eval/score")] == [0, 24, 48]
+    sim = build_simulator(scenario_of(config), "test")
+    kept = sorted((folder / "checkpoints").iterdir())
+    assert kept[-1].name == "000000048.safetensors"
+    assert np.isfinite(evaluate(sim, find_policy(str(kept[0]), sim), [0])[0].cost_cny)
+    config = config_of(folder, [*SMALL, *own, f"resume={folder}"])
     with pytest.raises(ConfigError, match="cannot be continued"):
         resumed(config)
+
+
+def test_a_policy_with_memory_is_not_cloned(tmp_path: Path) -> None:
+    own = ["agent=sb3_recurrent_ppo", "agent.num_envs=4", "total_steps=48", *ON_POLICY]
+    with pytest.raises(ConfigError, match="remembers earlier steps"):
+        train(config_of(tmp_path / "run", [*SMALL, *own, "agent.warm_start.teacher=stay"]), ignore)
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_outside_a_run_folder_are_refused(tmp_path: Path) -> None:
+    sim = build_simulator(scenario_of(config_of(tmp_path, PPO)), "test")
+    with pytest.raises(ConfigError, match="no run folder"):
+        find_policy(str(tmp_path / "other" / "x.safetensors"), sim)
 
 
 @pytest.mark.parametrize(("overrides", "message"), [(["agent.options.horizon=0"], "horizon"), (["seed=1"], "another")])
