@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
+ARGS ?=
+TESTS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -32,11 +34,11 @@ venv: $(STAMP)  ## make .venv and install everything into it
 
 demo: $(STAMP)  ## train on ten national hubs and score the agent (under 5 minutes)
 	@echo "==> scripts/demo.py"
-	@$(BIN)/python scripts/demo.py
+	@$(BIN)/python scripts/demo.py $(ARGS)
 
-test: lint types  ## lint, types, import rules and all tests (under 5 minutes)
+test: lint types docs  ## lint, types, import rules, pages and all tests (under 5 minutes)
 	@echo "==> pytest on $(WORKERS) processes"
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(TESTS)
 
 lint: $(STAMP)  ## ruff (rules and format) and import-linter: seconds
 	@echo "==> ruff check"
@@ -51,10 +53,9 @@ types: $(STAMP)
 	@echo "==> mypy --strict"
 	@$(BIN)/python -m mypy
 
-docs: $(STAMP)  ## build the pages into site/
+docs: $(STAMP)  ## build the pages into site/ (open site/index.html); a warning is an error
 	@echo "==> mkdocs build"
 	@$(BIN)/python -m mkdocs build --strict --quiet --clean
-	@echo "open site/index.html"
 
 clean:  ## remove .venv, caches and built pages; runs/ stays
 	rm -rf $(VENV) site dist build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

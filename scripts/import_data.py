@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.table import Table
 
 from greenhop.errors import ConfigError
-from greenhop.importers.build import build_pack, weeks_by_split
-from greenhop.importers.spec import ImportConfig, load_import, parse_import
-from greenhop.world.pack import Manifest
 from greenhop_agents.cli import run
-from greenhop_agents.progress import progress_bar
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from greenhop.importers.spec import ImportConfig
+    from greenhop.world.pack import Manifest
 
 
 def main(config: DictConfig) -> None:
     """Read, repair, write, say what was done."""
+    from rich.console import Console
+
+    from greenhop.importers.build import build_pack
+    from greenhop_agents.progress import progress_bar
+
     given = _given(config)
     with progress_bar("importing", "file") as update:
         manifest = build_pack(given, Path(config.output), config.tables, update)
@@ -30,6 +36,8 @@ def main(config: DictConfig) -> None:
 
 
 def _given(config: DictConfig) -> ImportConfig:
+    from greenhop.importers.spec import load_import, parse_import
+
     if config.spec is not None:
         if config.inputs:
             raise ConfigError("give spec or inputs, not both")
@@ -41,6 +49,10 @@ def _given(config: DictConfig) -> ImportConfig:
 
 
 def _table(manifest: Manifest, title: str) -> Table:
+    from rich.table import Table
+
+    from greenhop.importers.build import weeks_by_split
+
     table = Table(title=f"world pack {title}; weeks of train/val/test", title_justify="left")
     for heading in ("series", "from (UTC)", "least", "mean", "most", "weeks"):
         table.add_column(heading, justify="left" if heading == "series" else "right", no_wrap=True)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 USER_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 OWN_SCENARIO = "own"  # what Hydra calls a scenario file of the user
+OWN_FILE = "scenario=path/to/own.yaml takes a file of your own; scenario.KEY=VALUE sets any key of its schema."
 _own_files: dict[str, str] = {}  # path of such a file by the name of its scenario, for error texts
 
 
@@ -94,15 +97,26 @@ def help_text(config_name: str) -> str:
     example, _, rest = text.partition("\n")
     keys = rest.partition("_self_\n")[2].partition("hydra:")[0]
     own = "\n".join(line for line in keys.splitlines() if "override hydra/" not in line).strip()
+    groups = re.findall(r"^  - (\w+): (\w+)$", rest, re.MULTILINE)
     lines = [
         script.strip(),
         f"\n{example.removeprefix('# ')}\n",
-        *(f"{group}: {', '.join(_choices(group))}" for group in ("scenario", "agent") if f"- {group}:" in rest),
-        "scenario=path/to/own.yaml takes a file of your own; scenario.KEY=VALUE sets any key of its schema.\n",
-        f"{own}\n",
+        *(f"{group}: {', '.join(_choices(group))}" for group, _ in groups),
+        *([OWN_FILE] if "scenario" in dict(groups) else []),
+        f"\n{own}\n",
+        *(f"{_group_keys(group, default)}\n" for group, default in groups if group != "scenario"),
         "-m sweeps over comma-separated values; --cfg job prints the composed configuration; --hydra-help says more.",
+        f'Keys and choices complete by Tab in bash: eval "$(python scripts/{config_name}.py -sc install=bash)"',
     ]
     return "\n".join(lines)
+
+
+def _group_keys(group: str, default: str) -> str:
+    """The keys of a group, as the file of its default choice shows them."""
+    text = (config_dir() / group / f"{default}.yaml").read_text(encoding="utf-8")
+    _, found, block = text.partition(f"\n{group}:\n")  # a file that sets the whole configuration has such a block
+    body = block if found else indent(re.sub(r"^#.*\n", "", text, flags=re.MULTILINE), "  ")
+    return f"{group}:  # as in {group}={default}\n{body.rstrip()}"
 
 
 def _launch(config_name: str, task: Callable[[DictConfig], None]) -> None:

@@ -1,0 +1,74 @@
+"""The recipes of docs/agent.md, run as their users run them, with settings that take seconds."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from greenhop.actions import action_size
+from greenhop.card import shapes_of
+from greenhop.errors import ActionError
+from greenhop_agents.outside import score_table
+
+RECIPES = Path(__file__).resolve().parents[1] / "docs" / "recipes"
+DAY = ["episode.length_h=24"]
+SIZE = action_size(shapes_of("pair2").decoder.parts)
+
+
+def run_recipe(name: str, *arguments: str) -> str:
+    command = [sys.executable, str(RECIPES / f"{name}.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def assert_scored(printed: str, agent: str) -> None:
+    assert "beyond price following" in printed
+    assert all(name in printed for name in ("stay", "price_follow", agent, "bound", "100.0"))
+
+
+def test_the_single_file_recipe_trains_and_is_scored() -> None:
+    tiny = ("--total-timesteps", "192", "--num-envs", "4", "--hidden", "8", "--eval-episodes", "1")
+    assert_scored(run_recipe("ppo", *tiny), "ppo")
+
+
+def test_the_torchrl_recipe_trains_and_is_scored() -> None:
+    if find_spec("torchrl") is None:
+        pytest.skip("TorchRL is not installed (extra `torchrl`)")
+    tiny = ("--total-timesteps", "192", "--num-envs", "4", "--hidden", "8", "--eval-episodes", "1")
+    assert_scored(run_recipe("torchrl_ppo", *tiny), "torchrl_ppo")
+
+
+@pytest.mark.slow
+def test_the_rllib_recipe_trains_and_is_scored() -> None:
+    if find_spec("ray") is None or find_spec("ray.rllib") is None:
+        pytest.skip("RLlib is not installed (see docs/agent.md)")
+    tiny = ("--iterations", "1", "--num-envs", "2", "--batch", "48", "--eval-episodes", "1")
+    assert_scored(run_recipe("rllib_ppo", *tiny), "rllib_ppo")
+
+
+def printed(act: Callable[[np.ndarray], np.ndarray], episodes: int = 1) -> str:
+    console = Console(file=io.StringIO(), record=True, width=100)
+    console.print(score_table(act, "pair2", overrides=DAY, episodes=episodes, name="mine"))
+    return console.export_text()
+
+
+def test_an_agent_from_elsewhere_that_does_nothing_scores_what_price_following_scores() -> None:
+    lines = printed(lambda obs: np.zeros((len(obs), SIZE), dtype=np.float32)).splitlines()
+    cells = {line.split()[0]: line.split()[1:3] for line in lines if line.strip()}
+    assert cells["mine"] == cells["price_follow"]
+    assert cells["mine"][1] == "0.0"
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((1, SIZE - 1)), np.full((1, SIZE), np.nan), np.zeros(SIZE)])
+def test_actions_that_do_not_fit_are_refused(wrong: np.ndarray) -> None:
+    with pytest.raises(ActionError):
+        printed(lambda obs: wrong)
