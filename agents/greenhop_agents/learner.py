@@ -14,7 +14,7 @@ from greenhop.config import describe
 from greenhop.errors import ConfigError
 from greenhop.simulator import Simulator
 from greenhop_agents import ppo, shac
-from greenhop_agents.networks import NetworkConfig, build_actor
+from greenhop_agents.networks import Actor, NetworkConfig, build_actor
 from greenhop_agents.parallel import Team
 from greenhop_agents.policy import ActionPolicy
 from greenhop_agents.rollout import fleet_state, restore_fleet
@@ -42,9 +42,19 @@ class Learner:
             return ppo.learn_once(self.sim, self.agent)
         return shac.learn_once(self.sim, self.agent, done)
 
+    @property
+    def actor(self) -> Actor:
+        """The network that is the policy as it is now."""
+        return self.agent.actor if isinstance(self.agent, ppo.Ppo) else self.agent.averaged
+
+    def begin_average(self) -> None:
+        """Let the averaged weights begin where the actor stands."""
+        if isinstance(self.agent, shac.Shac):
+            self.agent.averaged.load_state_dict(self.agent.actor.state_dict())
+
     def policy(self, name: str) -> ActionPolicy:
         """The deterministic policy as it is now."""
-        return ActionPolicy(name, self.agent.actor.act)
+        return ActionPolicy(name, self.actor.act)
 
     def state(self) -> dict[str, Any]:
         """Weights, optimisers, random generator, running episodes and counters, for a checkpoint."""
@@ -81,7 +91,9 @@ class Learner:
 
     def _modules(self) -> dict[str, nn.Module]:
         modules: dict[str, nn.Module] = {"actor": self.agent.actor, "critic": self.agent.critic}
-        return modules if isinstance(self.agent, ppo.Ppo) else modules | {"target": self.agent.target}
+        if isinstance(self.agent, ppo.Ppo):
+            return modules
+        return modules | {"averaged": self.agent.averaged, "target": self.agent.target}
 
     def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
         if isinstance(self.agent, ppo.Ppo):

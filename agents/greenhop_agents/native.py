@@ -119,8 +119,7 @@ class Training:
     def _validate(self) -> dict[str, float]:
         if self.validation is None:
             return {}
-        actor = self.learner.agent.actor
-        return self.validation.measure(self.learner.policy(self.name), actor.state_dict)
+        return self.validation.measure(self.learner.policy(self.name), self.learner.actor.state_dict)
 
     def _write(self, writer: SummaryWriter | None, values: Mapping[str, float]) -> None:
         if writer is None:

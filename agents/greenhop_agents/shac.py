@@ -50,6 +50,7 @@ class ShacConfig(BaseModel):
     critic_batches: Count = 4
     target_tau: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2  # share of the critic the target takes
     max_grad_norm: Positive = 1.0
+    average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9  # weights are averaged over updates; the mean is the policy
     std_anneal: bool = True  # exploration noise falls with the learning rate
     bootstrap: bool = False  # the terminal term closes the account, so an episode's end is worth nothing more
     network: NetworkConfig = NetworkConfig()
@@ -61,6 +62,7 @@ class Shac:
 
     config: ShacConfig
     actor: Actor
+    averaged: Actor  # moving average of the actor's weights (Polyak and Juditsky, 1992): what is validated and kept
     critic: nn.Module
     target: nn.Module
     actor_optimiser: torch.optim.Optimizer
@@ -92,6 +94,7 @@ def build_shac(sim: Simulator, config: ShacConfig, seed: int, reference: Tensor 
     return Shac(
         config=config,
         actor=actor,
+        averaged=deepcopy(actor),
         critic=critic,
         target=deepcopy(critic),
         actor_optimiser=torch.optim.Adam(actor.parameters(), config.learning_rate, betas=(0.9, 0.95)),
@@ -187,6 +190,7 @@ def update_actor(agent: Shac, objective: Tensor, learning_rate: float) -> Tensor
         for group in agent.actor_optimiser.param_groups:
             group["lr"] = learning_rate
         agent.actor_optimiser.step()
+        follow(agent.averaged, agent.actor, 1.0 - agent.config.average)
     return norm
 
 
@@ -204,10 +208,15 @@ def update_critic(agent: Shac, window: Window, learning_rate: float) -> Tensor:
         nn.utils.clip_grad_norm_(agent.critic.parameters(), c.max_grad_norm)
         agent.critic_optimiser.step()
         error = error + loss.detach() / (c.critic_epochs * c.critic_batches)
-    with torch.no_grad():
-        for slow, fast in zip(agent.target.parameters(), agent.critic.parameters(), strict=True):
-            slow.lerp_(fast, c.target_tau)
+    follow(agent.target, agent.critic, c.target_tau)
     return error
+
+
+@torch.no_grad()
+def follow(slow: nn.Module, fast: nn.Module, share: float) -> None:
+    """Move the weights of `slow` by `share` of the way to those of `fast`."""
+    for a, b in zip(slow.parameters(), fast.parameters(), strict=True):
+        a.lerp_(b, share)
 
 
 def _batches(count: int, epochs: int, batches: int, generator: Generator) -> Iterator[Tensor]:

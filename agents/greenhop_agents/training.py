@@ -95,13 +95,14 @@ def train_native(config: DictConfig, sim: Simulator, folder: Path, update: Updat
         training.resume()
     else:
         if team.rank == 0:
-            begin_warm(config, sim, training.learner.policy(agent["name"]), actor.parameters(), folder, update)
+            begin_warm(config, sim, ActionPolicy(agent["name"], actor.act), actor.parameters(), folder, update)
         team.copy_first(actor.parameters())
+        training.learner.begin_average()
     finished = training.run(update)
     if team.rank == 0:
         log_training(folder, training.steps, perf_counter() - began)
     if team.rank == 0 and training.validation is None:
-        save_policy(folder, actor.state_dict())
+        save_policy(folder, training.learner.actor.state_dict())
     if not finished:
         raise KeyboardInterrupt(f"saved after {training.steps} steps; go on with resume={folder}")
     return load_policy(folder, sim) if team.rank == 0 else training.learner.policy(agent["name"])
