@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from omegaconf import DictConfig
 
 from greenhop_agents.cli import pick_device, run, scenario_of, write_json
+
+if TYPE_CHECKING:
+    from greenhop_agents.evaluate import Episode
 
 
 def main(config: DictConfig) -> None:
@@ -16,32 +21,36 @@ def main(config: DictConfig) -> None:
     from greenhop_agents.evaluate import evaluate
     from greenhop_agents.progress import progress_bar
     from greenhop_agents.registry import find_policy
-    from greenhop_agents.scoreboard import as_table, summarise
+    from greenhop_agents.scoreboard import as_table, compared_decisions, summarise
     from greenhop_agents.video import check_video_path, film
 
     check_video_path(config.video)
     scenario = scenario_of(config)
     sim = build_simulator(scenario, config.split, device=pick_device(config.device))
     starts = sim.bank.spread(config.episodes)
-    policy = find_policy(config.policy, sim)
-    with progress_bar(f"{policy.name} on {scenario.name}", "step") as update:
-        episodes = {policy.name: evaluate(sim, policy, starts, update)}
-    records = [e.as_row() for e in episodes[policy.name]]
+    policies = [find_policy(name, sim) for name in (config.policy, *config.beside)]
+    episodes: dict[str, list[Episode]] = {}
+    for policy, name in zip(policies, (config.policy, *config.beside), strict=True):
+        with progress_bar(f"{name} on {scenario.name}", "step") as update:
+            done = evaluate(sim, policy, starts, update)
+        episodes[name if policy.name in episodes else policy.name] = done
+    records = [{**e.as_row(), "policy": name} for name, group in episodes.items() for e in group]
     bounds = None
     if config.bound:
-        if policy.name != "price_follow":
+        if "price_follow" not in episodes:
             episodes["price_follow"] = evaluate(sim, find_policy("price_follow", sim), starts)
         with progress_bar("certified bounds", "episode") as update:
             solved = episode_bounds(sim, starts.tolist(), workers=config.workers, progress=update)
         bounds = [b.bound_cny for b in solved]
         episodes["bound"] = [b.as_episode() for b in solved]
-        records = [{**record, "bound_cny": b} for record, b in zip(records, bounds, strict=True)]
+        records = [{**record, "bound_cny": bounds[record["episode"]]} for record in records]
+    lines = summarise(episodes, bounds)
     title = f"{scenario.name}, {config.split}: means of {config.episodes} episodes"
-    Console().print(as_table(summarise(episodes, bounds), title))
+    Console().print(as_table(lines, title), *compared_decisions(lines), sep="\n")
     write_json(config.json, records)
     if config.video is not None:
-        with progress_bar(f"filming {policy.name}", "frame") as update:
-            film(sim, policy, int(starts[0]), config.video, update)
+        with progress_bar(f"filming {policies[0].name}", "frame") as update:
+            film(sim, policies[0], int(starts[0]), config.video, update)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -21,6 +22,18 @@ from scripts.demo import discard
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 QUICK = ("scenario=pair2", "scenario.episode.length_h=24", "scenario.years.test=1")
+TINY = (
+    "agent=ppo",
+    "agent.options.num_envs=4",
+    "agent.options.horizon=3",
+    "agent.options.network.width=8",
+    "total_steps=24",
+    "scenario.episode.length_h=6",
+    "scenario.years.train=1",
+    "scenario.years.val=1",
+    "validation.episodes=1",
+    "evaluation.episodes=2",
+)
 
 
 class Outcome(NamedTuple):
@@ -87,6 +100,8 @@ MISTAKES = {
     "a seed twice": ("train", [*QUICK, "seeds=[1,2,1]"], "seeds = [1, 2, 1]", "twice"),
     "seeds and resume": ("train", [*QUICK, "seeds=[0,1]", "resume=run"], "resume = 'run'", "no run folder"),
     "a seed below zero": ("train", ["seeds=[0,-1]"], "seeds.1 = -1", "train.yaml"),
+    "nothing to publish": ("publish", ["name=x"], "run", "publish.yaml"),
+    "publishing what is no run": ("publish", ["run=nowhere", "name=x"], "nowhere", "no run folder"),
     "not a whole number": ("train", ["total_steps=10.5"], "total_steps = 10.5", "train.yaml"),
     "value out of range": ("bound", ["scenario.market.green_target=1.5"], "market.green_target = 1.5", "hub10"),
     "no episode": ("bound", ["episodes=0"], "episodes = 0", "bound.yaml"),
@@ -203,6 +218,26 @@ def test_evaluate_scores_against_the_bound_when_asked(script: Any, tmp_path: Pat
     assert record["bound_cny"] < record["cost_cny"]
 
 
+def test_policies_side_by_side_are_compared_in_cost_and_decision_time(script: Any, tmp_path: Path) -> None:
+    ended = script("evaluate", *QUICK, "policy=price_follow", "beside=[stay,mpc]", "episodes=1", "json=out.json")
+    assert ended.code == 0, ended.err
+    assert re.search(r"price_follow decides [\d,]+ times as fast as mpc", ended.out)
+    records = json.loads((tmp_path / "out.json").read_text())
+    assert [r["policy"] for r in records] == ["price_follow", "stay", "mpc"]
+    assert records[2]["decision_s"] > records[0]["decision_s"]
+
+
+def test_a_run_is_published_and_found_by_its_name(script: Any, tmp_path: Path) -> None:
+    ended = script("train", *QUICK, *TINY, "output=run")
+    assert ended.code == 0, ended.err
+    ended = script("publish", "run=run", "name=tiny", "folder=shelf")
+    assert ended.code == 0, ended.err
+    assert "policy=pretrained/tiny" in ended.out
+    assert sorted(path.name for path in (tmp_path / "shelf").iterdir()) == ["tiny.json", "tiny.safetensors"]
+    card = json.loads((tmp_path / "shelf" / "tiny.json").read_text())
+    assert [len(r["score"]) for r in card["results"]["runs"]] == [2]
+
+
 def test_bound_writes_certified_records(script: Any, tmp_path: Path) -> None:
     ended = script("bound", *QUICK, "episodes=2", "workers=1", "json=out.json")
     assert ended.code == 0, ended.err
@@ -217,20 +252,6 @@ def test_a_scenario_of_ones_own_may_build_on_a_shipped_one(script: Any, tmp_path
     ended = script("evaluate", scenario, "scenario.market.green_target=0.3", "episodes=1")
     assert ended.code == 0, ended.err
     assert "mine, test" in ended.out
-
-
-TINY = (
-    "agent=ppo",
-    "agent.options.num_envs=4",
-    "agent.options.horizon=3",
-    "agent.options.network.width=8",
-    "total_steps=24",
-    "scenario.episode.length_h=6",
-    "scenario.years.train=1",
-    "scenario.years.val=1",
-    "validation.episodes=1",
-    "evaluation.episodes=2",
-)
 
 
 def test_several_seeds_make_a_run_folder_each_and_one_summary(script: Any, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ class Settings(BaseModel):
     workers: Count = 1
     bound: bool = False
     policy: str = ""
+    beside: list[str] = []
     device: str = "auto"
     output: str = ""
     json_path: str | None = Field(default=None, alias="json")

@@ -57,10 +57,13 @@ class PriceFollow:
 
 @dataclass
 class Greenest:
-    """Bids for the sites with the most own green power: work goes there, and waits for it, before it follows prices."""
+    """Bids for the sites with the most own green power: work goes there, and waits for it, before it follows prices.
+
+    Strengths are tuned on training weeks of `hub10`, see docs/baselines.md.
+    """
 
     name: str = "greenest"
-    place_strength: float = 1.0
+    place_strength: float = 0.25
     time_strength: float = 1.0
 
     def reset(self, sim: Simulator) -> None:

@@ -72,10 +72,18 @@ def git_commit() -> str | None:
 
 def log_training(folder: Path, steps: int, seconds: float) -> None:
     """Keep how many steps the training has come to and how long it has taken, resumed parts included."""
-    path = folder / TRAINING
-    before = json.loads(path.read_text(encoding="utf-8"))["wall_s"] if path.is_file() else 0.0
+    before = training_of(folder).get("wall_s", 0.0)
     facts = {"steps": steps, "wall_s": round(before + seconds, 3), "hardware": hardware()}
-    path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    (folder / TRAINING).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def training_of(folder: Path) -> dict[str, Any]:
+    """What `training.json` says; nothing where there is none."""
+    try:
+        found = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def save_policy(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:

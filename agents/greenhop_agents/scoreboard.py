@@ -64,6 +64,13 @@ def _mean(values: Any) -> float:
     return float(np.mean(list(values)))
 
 
+def compared_decisions(lines: Sequence[Line]) -> list[str]:
+    """How much faster the first policy decides than each one that is slower; times of one decision of a batch."""
+    first, times = lines[0], lines[0].decision_s
+    slower = [line for line in lines[1:] if line.decision_s > times]
+    return [f"{first.policy} decides {line.decision_s / times:,.0f} times as fast as {line.policy}" for line in slower]
+
+
 def as_table(lines: Sequence[Line], title: str) -> Table:
     """The table that scripts print."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from rich.table import Table
 from greenhop.errors import ConfigError
 from greenhop_agents.bounds import EpisodeBound
 from greenhop_agents.evaluate import Episode, score
+from greenhop_agents.runs import facts_of
 from greenhop_agents.scoreboard import CNY_PER_MCNY
 from greenhop_agents.stats import Interval, interval
 
@@ -62,13 +64,30 @@ def result_of(
     config: DictConfig, policy: str, episodes: Mapping[str, Sequence[Episode]], bounds: Sequence[EpisodeBound] | None
 ) -> SeedResult:
     """The costs of `policy` and, with bounds, its score in every episode."""
-    costs = [e.cost_cny for e in episodes[policy]]
-    scores = None
-    if bounds is not None:
-        reference = [e.cost_cny for e in episodes["price_follow"]]
-        triples = zip(reference, costs, bounds, strict=True)
-        scores = [score(usual, cost, b.bound_cny) for usual, cost, b in triples]
-    return SeedResult(int(config.seed), str(config.output), costs, scores)
+    costs, usual = ([e.cost_cny for e in episodes.get(name, ())] for name in (policy, "price_follow"))
+    best = None if bounds is None else [b.bound_cny for b in bounds]
+    return SeedResult(int(config.seed), str(config.output), costs, _scores(usual, costs, best))
+
+
+def stored_result(folder: Path) -> SeedResult:
+    """The same from the final evaluation in a run folder.
+
+    Raises:
+        ConfigError: no run folder, or one without an evaluation.
+    """
+    facts = facts_of(folder)
+    try:
+        rows = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+        names = (facts["agent"]["name"], "price_follow", "bound")
+        costs, usual, best = ([float(r["cost_cny"]) for r in rows if r["policy"] == name] for name in names)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigError(f"{folder} has no final evaluation (evaluation.json); train to the end first") from None
+    return SeedResult(int(facts["seed"]), str(folder), costs, _scores(usual, costs, best or None))
+
+
+def _scores(usual: Sequence[float], costs: Sequence[float], best: Sequence[float] | None) -> list[float] | None:
+    """Share of the achievable saving in every episode, %; None without bounds."""
+    return None if best is None else [score(*triple) for triple in zip(usual, costs, best, strict=True)]
 
 
 def overall(results: Sequence[SeedResult]) -> Interval | None:

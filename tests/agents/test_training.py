@@ -20,7 +20,6 @@ from greenhop.scenarios import config_dir
 from greenhop.simulator import build_simulator
 from greenhop_agents.cli import scenario_of
 from greenhop_agents.evaluate import evaluate
-from greenhop_agents.pretrained import load_pretrained, publish
 from greenhop_agents.registry import find_policy
 from greenhop_agents.runs import load_policy
 from greenhop_agents.training import resumed, train
@@ -150,17 +149,3 @@ def test_impossible_settings_are_refused(overrides: list[str], message: str, tmp
 def test_resuming_what_is_no_run_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no run folder"):
         resumed(config_of(tmp_path / "run", [*PPO, f"resume={tmp_path}"]))
-
-
-def test_a_published_policy_is_loaded_by_name(tmp_path: Path) -> None:
-    train(config_of(tmp_path / "run", PPO), ignore)
-    publish(tmp_path / "run", "small", {"score": 1.0}, tmp_path / "shelf")
-    card = json.loads((tmp_path / "shelf" / "small.json").read_text())
-    assert card["scenario"] == "pair2"
-    assert card["results"] == {"score": 1.0}
-    sim = build_simulator(scenario_of(config_of(tmp_path / "run", PPO)), "test")
-    carry = sim.begin(torch.arange(2))
-    published = load_pretrained("pretrained/small", sim, tmp_path / "shelf").decide(sim, carry)
-    assert torch.equal(published.serve_mwh, load_policy(tmp_path / "run", sim).decide(sim, carry).serve_mwh)
-    with pytest.raises(ConfigError, match="not published; allowed: pretrained/small"):
-        load_pretrained("pretrained/../small", sim, tmp_path / "shelf")
