@@ -25,7 +25,8 @@ def main(config: DictConfig) -> None:
 
     from greenhop_agents.benchmark import make_plan, run_plan
     from greenhop_agents.progress import progress_bar
-    from greenhop_agents.report import sentence, short_table, write_report
+    from greenhop_agents.report import write_report
+    from greenhop_agents.report_tables import sentence, short_settings, short_table
     from greenhop_agents.results import facts_of, gather
 
     began = perf_counter()
@@ -40,9 +41,11 @@ def main(config: DictConfig) -> None:
     results = gather(collected, root, facts)
     write_report(results, root)
     console = Console()
-    for scenario in results.scenarios:
+    for scenario in results.scenarios[:1]:
         console.print(short_table(results, scenario))
         console.print(sentence(results, scenario))
+    if len(results.scenarios) > 1:
+        console.print(short_settings(results))
     console.print(
         f"\nreport: {root / 'report.html'}\ncurves: tensorboard --logdir {root / 'tensorboard'}", soft_wrap=True
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from greenhop import ENV_IDS, card
-from greenhop.card import environment_card, field_notes, shapes_of
+from greenhop.card import described, environment_card, field_notes
 from greenhop.state import Row, State
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "environment.md"
@@ -24,9 +24,9 @@ def test_the_environment_card_is_what_the_code_says(page: str) -> None:
 
 def test_the_card_lists_every_registered_environment_with_its_sizes(page: str) -> None:
     assert all(f"| `{env_id}` | `{name}` |" in page for env_id, name in ENV_IDS.items())
-    s = shapes_of("pair2")
+    s = described("pair2").shapes
     (row,) = [line for line in page.splitlines() if line.startswith("| `Pair2-v0`")]
-    regions, observed = s.observer.parts["region"], s.observer.size
+    regions, observed = s.observer.parts["region"], s.obs_size
     assert f"| {s.params.steps} | 1 | {regions[0]} |" in row
     assert f"| {observed} |" in row
 

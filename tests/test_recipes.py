@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from greenhop.actions import action_size
-from greenhop.card import shapes_of
+from greenhop.card import described
 from greenhop.errors import ActionError
 from greenhop_agents.outside import score_table
 
 RECIPES = Path(__file__).resolve().parents[1] / "docs" / "recipes"
 DAY = ["episode.length_h=24"]
-SIZE = action_size(shapes_of("pair2").decoder.parts)
+SIZE = described("pair2").shapes.action_size
 
 
 def run_recipe(name: str, *arguments: str) -> str:

@@ -23,7 +23,8 @@ from greenhop.scenarios import load_scenario
 from greenhop.simulator import build_simulator
 from greenhop_agents.jobs import Done, Job, carry_out
 from greenhop_agents.plots import colour_of, reference_savings
-from greenhop_agents.report import line_of, markdown, sentence, short_table, table_rows, write_report
+from greenhop_agents.report import markdown, write_report
+from greenhop_agents.report_tables import line_of, sentence, short_table, table_rows
 from greenhop_agents.results import COLUMNS, Curve, Results
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

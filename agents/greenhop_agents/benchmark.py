@@ -15,7 +15,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
@@ -26,26 +26,22 @@ from pydantic import Field, ValidationError
 from greenhop.cache import key_of
 from greenhop.config import Count, Model, Positive, Split, describe, parse_scenario
 from greenhop.errors import ConfigError
-from greenhop.scenarios import compose_scenario, config_dir, one_line
-from greenhop.simulator import build_simulator
-from greenhop_agents.cli import own_hydra, pick_device
+from greenhop.scenarios import config_dir, one_line
+from greenhop.simulator import Shapes, build_simulator, shapes_of
+from greenhop_agents.cli import choices, keys_of, nearest, own_hydra, pick_device
 from greenhop_agents.engines import ENGINES, Resources, Runner
 from greenhop_agents.evaluate import Progress
 from greenhop_agents.jobs import BOUND, REFERENCE, Done, Job, Result, store, stored
-from greenhop_agents.registry import find_policy
+from greenhop_agents.registry import PLANNERS, find_policy
+from greenhop_agents.rules import RULES
+from greenhop_agents.runs import acts_on_any_graph, facts_of
+from greenhop_agents.settings import EvaluationConfig, Setting, build_setting
 from greenhop_agents.training import TRAINERS
 
 NOT_OURS = ("output", "json", "hydra", "evaluation", "resume", "seeds")  # of train.yaml: a benchmark has its own ways
 
 Seed = Annotated[int, Field(ge=0)]
-
-
-class EvaluationConfig(Model):
-    """Where agents are tested: the scenario they were trained on with `overrides`, or another one by name."""
-
-    scenario: str | None = None
-    overrides: list[str] = Field(default_factory=list)
-    split: Split | None = None
+PACK = "pack"  # label of the setting in the user's own series
 
 
 class BenchmarkConfig(Model):
@@ -64,19 +60,8 @@ class BenchmarkConfig(Model):
     one_by_one: list[str] = Field(default_factory=list)
     weeks: list[str] = Field(default_factory=lambda: [BOUND, REFERENCE])
     evaluations: dict[str, EvaluationConfig] = Field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A scenario and split on which agents are tested, and the starts of its episodes."""
-
-    scenario: dict[str, Any]
-    split: Split
-    starts: list[int]
-
-    def spec(self) -> dict[str, Any]:
-        """What a job needs to build the simulator."""
-        return {"scenario": self.scenario, "split": self.split}
+    everywhere: list[str] = Field(default_factory=list)
+    pack: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +71,7 @@ class Plan:
     benchmark: BenchmarkConfig
     settings: dict[str, Setting]
     jobs: list[Job]
+    skipped: dict[str, list[str]] = field(default_factory=dict)  # by agent: settings where it cannot act
 
     @property
     def waves(self) -> tuple[list[Job], list[Job]]:
@@ -130,43 +116,53 @@ def make_plan(config: DictConfig) -> Plan:
 
 def _plan(config: DictConfig) -> Plan:
     if config.engine not in ENGINES:
-        raise ConfigError(f"engine = {config.engine!r} is unknown; allowed: {', '.join(ENGINES)}")
+        hint = nearest(str(config.engine), ENGINES)
+        raise ConfigError(f"engine = {config.engine!r} is unknown; allowed: {', '.join(ENGINES)}{hint}")
     benchmark = benchmark_of(config)
-    settings = {name: _setting(config, benchmark, e) for name, e in _evaluations(config, benchmark).items()}
-    jobs: list[Job] = []
-    agents = list(dict.fromkeys([*benchmark.agents, REFERENCE]))
-    for name in agents:
-        trained = agent_config(name)
-        if trained is None:
+    trained = cast(dict[str, Any], OmegaConf.to_container(config.scenario, resolve=True, throw_on_missing=True))
+    settings = {
+        label: build_setting(label, trained, e, benchmark.everywhere, benchmark.split, benchmark.episodes)
+        for label, e in _evaluations(benchmark, str(config.scenario.name)).items()
+    }
+    home = _sizes(shapes_of(parse_scenario(trained)))
+    _check_changes(benchmark)
+    plan = Plan(benchmark, settings, _bound_jobs(benchmark, settings) if benchmark.bound else [])
+    for name in dict.fromkeys([*benchmark.agents, REFERENCE]):
+        base = agent_config(name)
+        if base is None:
             _check_policy(name, next(iter(settings.values())))
-            jobs += _policy_jobs(benchmark, settings, name, 0, None)
+            given = facts_of(Path(name)) if Path(name).is_dir() else None
+            size = None if given is None else (given["obs_size"], given["action_size"])
+            _add_agent(plan, name, 0, None, None if given is None else given["agent"], size)
             continue
         for seed in benchmark.seeds:
-            training = _training_job(config, benchmark, name, seed, trained)
-            jobs += [training, *_policy_jobs(benchmark, settings, name, seed, training.spec["run"])]
-    if benchmark.bound:
-        jobs += _bound_jobs(benchmark, settings)
-    return Plan(benchmark, settings, sorted(jobs, key=lambda job: job.kind != "train"))  # the longest first
+            training = _training_job(config, benchmark, name, seed, base)
+            plan.jobs.append(training)
+            _add_agent(plan, name, seed, training.spec["run"], training.spec["config"]["agent"], home)
+    plan.jobs.sort(key=lambda job: job.kind != "train")  # the longest first
+    return plan
 
 
-def _evaluations(config: DictConfig, benchmark: BenchmarkConfig) -> dict[str, EvaluationConfig]:
-    return benchmark.evaluations or {str(config.scenario.name): EvaluationConfig()}
+def _evaluations(benchmark: BenchmarkConfig, home: str) -> dict[str, EvaluationConfig]:
+    given = benchmark.evaluations or {home: EvaluationConfig()}
+    return given if benchmark.pack is None else {**given, PACK: EvaluationConfig(overrides=[f"world={benchmark.pack}"])}
 
 
-def _setting(config: DictConfig, benchmark: BenchmarkConfig, e: EvaluationConfig) -> Setting:
-    own = OmegaConf.to_container(config.scenario, resolve=True, throw_on_missing=True)
-    assert isinstance(own, dict)
-    if e.scenario is not None:
-        data = compose_scenario(e.scenario, e.overrides)
-    else:
-        data = {str(k): v for k, v in own.items()}
-        merged = OmegaConf.to_container(OmegaConf.merge(data, OmegaConf.from_dotlist(e.overrides)))
-        assert isinstance(merged, dict)
-        data = {str(k): v for k, v in merged.items()}
-    scenario = parse_scenario(data, where=f"scenario {data.get('name', '?')}")
-    split = e.split or benchmark.split
-    sim = build_simulator(scenario, split)
-    return Setting(scenario.model_dump(mode="json"), split, sim.bank.spread(benchmark.episodes).tolist())
+def _sizes(shapes: Shapes) -> tuple[int, int]:
+    return shapes.obs_size, shapes.action_size
+
+
+def _check_changes(benchmark: BenchmarkConfig) -> None:
+    """Every change of a training must name an agent that can be trained and a key that its configuration has."""
+    for name, changes in benchmark.train.items():
+        where = f"benchmark.train.{name}"
+        base = agent_config(name)
+        if base is None:
+            raise ConfigError(f"{where}: no agent of that name is trained{nearest(name, choices('agent'))}")
+        known = list(keys_of(OmegaConf.create(base)))
+        for key in keys_of(OmegaConf.create(changes)):
+            if key not in known and not key.startswith("agent.options."):  # those are judged by the learner
+                raise ConfigError(f"{where}.{key}: unknown key{nearest(key, known)}")
 
 
 def agent_config(name: str) -> dict[str, Any] | None:
@@ -184,6 +180,8 @@ def agent_config(name: str) -> dict[str, Any] | None:
 
 
 def _check_policy(name: str, setting: Setting) -> None:
+    if name in RULES or name in PLANNERS:
+        return  # no need to generate a world
     try:
         find_policy(name, build_simulator(parse_scenario(setting.scenario), setting.split))
     except ConfigError as error:
@@ -206,24 +204,29 @@ def _training_job(config: DictConfig, benchmark: BenchmarkConfig, name: str, see
     return Job("train", f"{name}-s{seed}", {"config": data, "run": f"{name}-s{seed}-{key_of(json.dumps(data))[:8]}"})
 
 
-def _policy_jobs(
-    benchmark: BenchmarkConfig, settings: Mapping[str, Setting], name: str, seed: int, run: str | None
-) -> list[Job]:
-    """Evaluations of one policy in every setting, and its week in the first."""
-    agent = Path(name).name if Path(name).is_dir() else name
-    who = {"agent": agent, "policy": name, "run": run, "seed": seed, "content": _content(name)}
-    jobs = []
-    for label, setting in settings.items():
+def _add_agent(
+    plan: Plan, name: str, seed: int, run: str | None, agent: Mapping[str, Any] | None, size: tuple[int, int] | None
+) -> None:
+    """Evaluations of one policy wherever it can act, and its week in the first setting.
+
+    `agent` is the configuration of a trained policy and `size` the lengths of observation and action it knows.
+    """
+    benchmark, shown = plan.benchmark, Path(name).name if Path(name).is_dir() else name
+    who = {"agent": shown, "policy": name, "run": run, "seed": seed, "content": _content(name)}
+    for label, setting in plan.settings.items():
+        if agent is not None and size != _sizes(setting.shapes) and not acts_on_any_graph(agent):
+            if label not in plan.skipped.setdefault(shown, []):
+                plan.skipped[shown].append(label)
+            continue
         for episodes in _chunks(benchmark, name):
             starts = [setting.starts[e] for e in episodes]
             spec = {**setting.spec(), **who, "setting": label, "episodes": episodes, "starts": starts}
             part = f"-e{episodes[0]}" if len(episodes) < benchmark.episodes else ""
-            jobs.append(Job("evaluate", f"{agent}-s{seed}-{label}{part}", spec, run))
-    if name in benchmark.weeks and seed in (0, benchmark.seeds[0]):
-        label, setting = next(iter(settings.items()))
-        spec = {**setting.spec(), **who, "setting": label, "start": setting.starts[0]}
-        jobs.append(Job("week", f"{agent}-s{seed}-{label}", spec, run))
-    return jobs
+            plan.jobs.append(Job("evaluate", f"{shown}-s{seed}-{label}{part}", spec, run))
+    first, setting = next(iter(plan.settings.items()))
+    if name in benchmark.weeks and seed in (0, benchmark.seeds[0]) and first not in plan.skipped.get(shown, []):
+        spec = {**setting.spec(), **who, "setting": first, "start": setting.starts[0]}
+        plan.jobs.append(Job("week", f"{shown}-s{seed}-{first}", spec, run))
 
 
 def _content(name: str) -> str | None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 USER_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 OWN_SCENARIO = "own"  # what Hydra calls a scenario file of the user
+FREE = ("scenario.", "benchmark.train.", "benchmark.evaluations.")  # any key may be set: a schema judges it
 OWN_FILE = "scenario=path/to/own.yaml takes a file of your own; scenario.KEY=VALUE sets any key of its schema."
 _own_files: dict[str, str] = {}  # path of such a file by the name of its scenario, for error texts
 
@@ -102,7 +103,7 @@ def help_text(config_name: str) -> str:
     lines = [
         script.strip(),
         f"\n{example.removeprefix('# ')}\n",
-        *(f"{group}: {', '.join(_choices(group))}" for group, _ in groups),
+        *(f"{group}: {', '.join(choices(group))}" for group, _ in groups),
         *([OWN_FILE] if "scenario" in dict(groups) else []),
         f"\n{own}\n",
         *(f"{_group_keys(group, default)}\n" for group, default in groups if group != "scenario"),
@@ -177,10 +178,10 @@ def _parsed(arguments: list[str]) -> Namespace:
 
 
 def _ours(text: str) -> str:
-    """An override as Hydra shall see it: scenario files become choices, any key of the scenario schema may be set."""
+    """An override as Hydra shall see it: scenario files become choices, and any key that a schema judges may be set."""
     if text.startswith("scenario="):
         return f"scenario={','.join(map(_registered, text.partition('=')[2].split(',')))}"
-    return f"++{text}" if text.startswith("scenario.") else text
+    return f"++{text}" if text.startswith(FREE) else text
 
 
 def _registered(choice: str) -> str:
@@ -217,7 +218,7 @@ def _check_overrides(config_name: str, given: list[str], sweep: bool) -> None:
             _check_choice(override)
     base = _compose(config_name, [_values(o)[0] for o in groups])
     for override in overrides:
-        judged_later = override.key_or_group.startswith(("hydra.", "scenario."))  # by Hydra, by the schema
+        judged_later = override.key_or_group.startswith(("hydra.", *FREE))  # by Hydra, by their schema
         if override not in groups and not override.is_add() and not judged_later:
             _check_key(base, override.key_or_group)
     _compose(config_name, [_values(o)[0] for o in overrides])
@@ -230,7 +231,8 @@ def _values(override: Override) -> list[str]:
     return [f"{override.key_or_group}={value}" for value in override.sweep_string_iterator()]
 
 
-def _choices(group: str) -> list[str]:
+def choices(group: str) -> list[str]:
+    """Names of the shipped configurations of a group."""
     names = sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
     return [name for name in names if not name.startswith("common")]
 
@@ -239,32 +241,34 @@ def _check_choice(override: Override) -> None:
     from hydra.core.config_store import ConfigStore
 
     group = override.key_or_group
-    allowed = _choices(group)
+    allowed = choices(group)
     own = ConfigStore.instance().repo.get(group, {})
     for text in _values(override):
         choice = text.partition("=")[2]
         if choice not in allowed and f"{choice}.yaml" not in own:
-            raise ConfigError(f"{group}={choice}: unknown; allowed: {', '.join(allowed)}{_nearest(choice, allowed)}")
+            raise ConfigError(f"{group}={choice}: unknown; allowed: {', '.join(allowed)}{nearest(choice, allowed)}")
 
 
 def _check_key(base: DictConfig, key: str) -> None:
-    keys = list(_keys(base))
+    keys = list(keys_of(base))
     if key not in keys:
-        raise ConfigError(f"{key}: unknown key on the command line{_nearest(key, keys)}")
+        raise ConfigError(f"{key}: unknown key on the command line{nearest(key, keys)}")
 
 
-def _nearest(word: str, allowed: Iterable[str]) -> str:
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """A hint at the allowed word that is most like `word`; nothing where none is."""
     close = get_close_matches(word, list(allowed), n=1)
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _keys(node: Any, prefix: str = "") -> Iterable[str]:
+def keys_of(node: Any, prefix: str = "") -> Iterable[str]:
+    """Dotted names of every key of a configuration, at any depth."""
     for key in node or ():
         name = f"{prefix}{key}"
         yield name
         child = node._get_node(key)
         if isinstance(child, DictConfig):
-            yield from _keys(child, f"{name}.")
+            yield from keys_of(child, f"{name}.")
 
 
 def _compose(config_name: str, overrides: list[str]) -> DictConfig:

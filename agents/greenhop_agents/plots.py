@@ -1,22 +1,16 @@
-"""The figures of a benchmark. One colour per agent everywhere, a unit on every axis; no pyplot, so nothing global."""
+"""Figures that compare agents. One colour per agent everywhere, a unit on every axis; no pyplot, so nothing global."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch
 from matplotlib.ticker import FuncFormatter
 
-from greenhop.config import parse_scenario
-from greenhop.params import it_capacity_mw, locations_deg
 from greenhop.state import COST_TERMS
-from greenhop_agents.figures import FAINT, HIGHLIGHT, INK, PAPER, SOURCES, STYLE
+from greenhop_agents.figures import FAINT, INK, PAPER
 from greenhop_agents.jobs import BOUND, REFERENCE
 from greenhop_agents.results import SCENARIO, Results
 from greenhop_agents.scoreboard import CNY_PER_MCNY, KG_PER_T
@@ -49,7 +43,7 @@ TERMS = {  # group of cost terms → (label, colour)
 }
 LINES = {REFERENCE: (0, (5, 2)), "mpc": (0, (3, 1, 1, 1)), BOUND: "solid"}
 PROFILE_POINTS = 201
-SVG = {"svg.hashsalt": "greenhop", "svg.fonttype": "path"}
+LEAST_SHOWN = -150.0  # score, %: what is worse lies beyond the left edge
 
 
 def colour_of(agent: str, agents: Sequence[str]) -> str:
@@ -66,7 +60,7 @@ def scores(results: Results, scenario: str) -> Figure | None:
     if not shown:
         return None
     shown.sort(key=lambda item: float(iqm(item[1])))
-    figure, ax = _single(7.4, 1.3 + 0.42 * len(shown))
+    figure, ax = single(7.4, 1.3 + 0.42 * len(shown))
     for i, (agent, matrix) in enumerate(shown):
         colour = colour_of(agent, results.agents)
         estimate = interval(matrix)
@@ -87,14 +81,46 @@ def scores(results: Results, scenario: str) -> Figure | None:
     return figure
 
 
+def settings(results: Results, scenario: str) -> Figure | None:
+    """Score of every agent in every setting, with its 95 % interval; None where there is only one."""
+    names = results.scenarios
+    if len(names) < 2:
+        return None
+    agents = [a for a in results.agents if any(results.matrix(a, s).size for s in names)]
+    figure, ax = single(8.2, 1.5 + (0.16 + 0.13 * len(agents)) * len(names))
+    estimates = {
+        (agent, i): interval(matrix)
+        for agent in agents
+        for i, name in enumerate(names)
+        if (matrix := results.matrix(agent, name)).size
+    }
+    offsets = np.linspace(-0.36, 0.36, len(agents)) if len(agents) > 1 else np.zeros(1)
+    for agent, offset in zip(agents, offsets, strict=True):
+        colour, shown = colour_of(agent, results.agents), [(i, e) for (a, i), e in estimates.items() if a == agent]
+        at = [i + offset for i, _ in shown]
+        ax.hlines(at, [e.low for _, e in shown], [e.high for _, e in shown], color=colour, lw=4, alpha=0.35)
+        ax.scatter([e.value for _, e in shown], at, s=26, color=colour, ec=PAPER, lw=0.6, zorder=3, label=agent)
+    for i in range(1, len(names)):
+        ax.axhline(i - 0.5, color="#e7ebef", lw=0.8)
+    ax.axvline(0, color=FAINT, lw=1, ls=LINES[REFERENCE])
+    ax.axvline(100, color=INK, lw=1)
+    low = min(e.value for e in estimates.values()) if estimates else 0.0
+    ax.set(xlim=(max(min(-10.0, 1.1 * low), LEAST_SHOWN), 105), ylim=(len(names) - 0.5, -0.5))
+    ax.set_yticks(range(len(names)), names)
+    ax.set_xlabel("score in that setting: 0 price_follow, 100 bound, %  (IQM, 95 % bootstrap interval)")
+    ax.grid(axis="x", color="#e7ebef")
+    _legend(ax)
+    return figure
+
+
 def profile(results: Results, scenario: str) -> Figure | None:
     """Share of runs and episodes that reach a score."""
     shown = [(a, m) for a in results.agents if (m := results.matrix(a, scenario)).size]
     if not shown:
         return None
     low = min(float(np.percentile(m, 2)) for _, m in shown)
-    levels = np.linspace(min(-10.0, max(low, -150.0)), 100.0, PROFILE_POINTS)
-    figure, ax = _single(6.6, 4.0)
+    levels = np.linspace(min(-10.0, max(low, LEAST_SHOWN)), 100.0, PROFILE_POINTS)
+    figure, ax = single(6.6, 4.0)
     for agent, matrix in shown:
         ax.plot(
             levels, 100 * performance_profile(matrix, levels), label=agent, color=colour_of(agent, results.agents), lw=2
@@ -114,7 +140,7 @@ def breakdown(results: Results, scenario: str) -> Figure | None:
     if not names:
         return None
     means = part.groupby("agent")[[f"{term}_cny" for term in COST_TERMS]].mean().loc[names] / CNY_PER_MCNY
-    figure, ax = _single(8.2, 1.6 + 0.42 * len(names))
+    figure, ax = single(8.2, 1.6 + 0.42 * len(names))
     right, left = np.zeros(len(names)), np.zeros(len(names))
     for terms, label, colour in TERMS.values():
         value = means[[f"{t}_cny" for t in terms]].sum(axis=1).to_numpy()
@@ -144,7 +170,7 @@ def pareto(results: Results, scenario: str) -> Figure | None:
         .groupby(["agent", "seed"])[["cost", "carbon"]]
         .mean()
     )
-    figure, ax = _single(6.6, 4.4)
+    figure, ax = single(6.6, 4.4)
     points: list[tuple[float, float]] = []
     for agent in [a for a in [*results.agents, BOUND] if a in runs.index.get_level_values(0)]:
         xy = runs.loc[agent].to_numpy(dtype=np.float64)
@@ -185,7 +211,7 @@ def learning(results: Results, scenario: str) -> Figure | None:
     """Learning curves of all runs, their mean, and what price_follow, MPC and the bound save on held-out episodes."""
     if not results.curves:
         return None
-    figure, ax = _single(7.4, 4.2)
+    figure, ax = single(7.4, 4.2)
     last = max(float(c.steps[-1]) for c in results.curves)
     for agent in dict.fromkeys(c.agent for c in results.curves):
         runs = [c for c in results.curves if c.agent == agent]
@@ -223,162 +249,11 @@ def _smooth(values: Array, width: int = 15) -> Array:
     return np.asarray(np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same"))
 
 
-SUPPLY = {"used_green_mw": "own", "ppa_mw": "ppa", "discharge_mw": "storage", "grid_mw": "grid", "diesel_mw": "diesel"}
-
-
-def week(results: Results, policy: str) -> Figure | None:
-    """Power, price, waiting work and state of charge of every hub over the first held-out episode."""
-    series = results.weeks.get(policy)
-    if series is None:
-        return None
-    scenario = parse_scenario(results.setting)
-    hubs = list(scenario.sites)
-    hours = np.asarray(np.arange(len(series["t"])) * scenario.dt_h, dtype=np.float64)
-    columns = min(2, len(hubs))
-    rows = -(-len(hubs) // columns)
-    figure = Figure(figsize=(6.8 * columns, 0.8 + 2.55 * rows), dpi=110, facecolor=PAPER)
-    outer = figure.add_gridspec(
-        rows, columns, left=0.065 if columns > 1 else 0.11, right=0.955, wspace=0.22, hspace=0.30,
-        top=1 - 0.62 / (0.8 + 2.55 * rows), bottom=0.38 / (0.8 + 2.55 * rows),
-    )  # fmt: skip
-    for i, hub in enumerate(hubs):
-        inner = outer[i // columns, i % columns].subgridspec(3, 1, height_ratios=(2.2, 0.9, 0.9), hspace=0.12)
-        axes = [figure.add_subplot(inner[k]) for k in range(3)]
-        _hub_week(axes, series, i, hours)
-        axes[0].set_title(hub.replace("_", " ").title(), fontsize=10)
-        if i // columns == rows - 1 or i + columns >= len(hubs):
-            axes[2].set_xlabel("hours", labelpad=1)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, ncols=9, loc="upper center", frameon=False, fontsize=8.5, columnspacing=1.2)
-    return figure
-
-
-def _hub_week(axes: Sequence[Axes], series: dict[str, Any], r: int, hours: Array) -> None:
-    def of(name: str) -> Array:
-        return np.array([np.nan if step[r] is None else step[r] for step in series[name]])
-
-    power, price, store = axes
-    stack = [of(name) for name in SUPPLY]
-    labels = [SOURCES[key][0] for key in SUPPLY.values()]
-    power.stackplot(hours, stack, labels=labels, colors=[SOURCES[key][1] for key in SUPPLY.values()], lw=0, step="post")
-    power.plot(
-        hours,
-        of("green_mw"),
-        color=SOURCES["own"][1],
-        lw=0.9,
-        ls=(0, (2, 1)),
-        drawstyle="steps-post",
-        label="green available",
-    )
-    power.plot(hours, of("facility_mw"), color=INK, lw=1.1, drawstyle="steps-post", label="used by the site")
-    power.set_ylabel("MW")
-    price.plot(hours, of("price_cny_per_mwh"), color=HIGHLIGHT, lw=1.1, drawstyle="steps-post", label="price")
-    price.set_ylabel("CNY/\nMWh", fontsize=7.5)
-    store.fill_between(hours, of("backlog_mwh"), color="#b9b2e8", lw=0)
-    store.set_ylabel("waiting\nMWh", fontsize=7.5)
-    soc = store.twinx()
-    soc.plot(hours, 100 * of("soc_share"), color="#c98a00", lw=1.1)
-    soc.set(ylim=(0, 105), yticks=[0, 100])
-    soc.set_ylabel("soc %", fontsize=7.5, color="#c98a00", labelpad=-6)
-    soc.tick_params(labelsize=7, colors="#c98a00", length=2)
-    for ax in axes:
-        ax.set_xlim(hours[0], hours[-1])
-        ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
-        ax.set_xticks(np.arange(0, hours[-1] + 1, 24 if hours[-1] > 48 else 6))
-        ax.tick_params(labelsize=7, length=2, labelbottom=ax is store)
-        ax.grid(axis="x", color="#e7ebef", lw=0.6)
-
-
-def flows(results: Results, policy: str) -> Figure | None:
-    """Hubs on their coordinates, and the work that moved between them over the first held-out episode."""
-    series = results.weeks.get(policy)
-    if series is None:
-        return None
-    scenario = parse_scenario(results.setting)
-    at = locations_deg(scenario)[:, ::-1]
-    index = {hub: i for i, hub in enumerate(scenario.sites)}
-    ends = [(index[a], index[b]) for link in scenario.links for a, b in (link.between, link.between[::-1])]
-    moved = np.array(series["moved_mw"]).sum(0) * scenario.dt_h
-    facility = np.array(series["facility_mw"]).sum(0)
-    green = (np.array(series["used_green_mw"]) + np.array(series["ppa_mw"])).sum(0) / np.maximum(facility, 1e-9)
-    figure, ax = _single(8.2, 6.4)
-    widest = max(float(moved.max(initial=0.0)), 1e-9)
-    for (a, b), mwh in zip(ends, moved, strict=True):
-        ax.plot(*at[[a, b]].T, color="#e2e7ec", lw=0.8, zorder=1)
-        if mwh > 0.015 * widest:
-            ax.add_patch(
-                FancyArrowPatch(
-                    tuple(at[a]), tuple(at[b]), connectionstyle="arc3,rad=0.14", arrowstyle="-|>", mutation_scale=10,
-                    shrinkA=11, shrinkB=13, lw=0.6 + 5.0 * float(mwh) / widest, color=HIGHLIGHT, alpha=0.6, zorder=2,
-                )
-            )  # fmt: skip
-    capacity = it_capacity_mw(scenario)
-    size = 90 + 800 * capacity / capacity.max()
-    dots = ax.scatter(
-        at[:, 0],
-        at[:, 1],
-        s=size,
-        c=100 * np.minimum(green, 1),
-        cmap="YlGn",
-        vmin=0,
-        vmax=100,
-        ec=INK,
-        lw=0.8,
-        zorder=3,
-    )
-    _name_hubs(figure, ax, at, np.sqrt(size) / 2, [hub.replace("_", " ").title() for hub in scenario.sites])
-    bar = figure.colorbar(dots, ax=ax, shrink=0.6, pad=0.02)
-    bar.set_label("green share of the hub's energy, %")
-    bar.outline.set_visible(False)
-    ax.set(xlabel="longitude, °E", ylabel="latitude, °N")
-    ax.set_title(f"{policy}: work moved, widest arrow {widest / 1e3:,.1f} GWh", loc="left")
-    ax.grid(color="#eef1f4")
-    return figure
-
-
-def _name_hubs(figure: Figure, ax: Axes, at: Array, radii_pt: Array, names: Sequence[str]) -> None:
-    """Names below, above, right or left of their dots, where they meet dots and other names least."""
-    from greenhop.render import label_sides
-
-    ax.margins(0.16, 0.2)
-    ax.set_aspect(1 / np.cos(np.radians(at[:, 1].mean())), adjustable="datalim")
-    figure.draw_without_rendering()
-    points = ax.transData.transform(at) * 72 / figure.dpi * (1, -1)  # points, downwards
-    widths = [5.0 * len(name) for name in names]
-    corners = label_sides(points, (radii_pt + 1).tolist(), widths)
-    for (x, y), (left, top), width, name in zip(points, corners, widths, names, strict=True):
-        ax.annotate(
-            name, at[names.index(name)], (left + width / 2 - x, y - top - 8), textcoords="offset points", ha="center",
-            va="center", fontsize=8.5, zorder=4,
-        )  # fmt: skip
-
-
-def _single(width: float, height: float) -> tuple[Figure, Axes]:
+def single(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of one plot; inches."""
     figure = Figure(figsize=(width, height), dpi=130, facecolor=PAPER, layout="constrained")
     return figure, figure.add_subplot()
 
 
 def _legend(ax: Axes) -> None:
     ax.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
-
-
-def draw_all(results: Results, folder: Path) -> dict[str, Path]:
-    """Write every figure that can be drawn as PNG and SVG; their SVG files by name."""
-    folder.mkdir(parents=True, exist_ok=True)
-    scenario = results.scenarios[0] if results.scenarios else ""
-    makers: dict[str, Callable[[], Figure | None]] = {
-        f.__name__: lambda f=f: f(results, scenario)  # type: ignore[misc]
-        for f in (scores, learning, breakdown, pareto, profile)
-    }
-    makers |= {f"week-{p}": lambda p=p: week(results, p) for p in results.weeks}  # type: ignore[misc]
-    makers |= {f"flows-{p}": lambda p=p: flows(results, p) for p in results.weeks}  # type: ignore[misc]
-    drawn = {}
-    style: Any = {**STYLE, **SVG}
-    with matplotlib.rc_context(style):
-        for name, make in makers.items():
-            figure = make()
-            if figure is not None:
-                figure.savefig(folder / f"{name}.png")
-                figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
-                drawn[name] = folder / f"{name}.svg"
-    return drawn

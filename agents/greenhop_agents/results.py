@@ -7,7 +7,7 @@ import math
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ class Results:
     failures: list[Done]
     facts: dict[str, Any]  # command, commit, hardware, time
     setting: dict[str, Any]  # the first scenario, as data
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # what was computed from the above
 
     @property
     def scenarios(self) -> list[str]:
@@ -178,6 +179,7 @@ def facts_of(command: str, wall_s: float, collected: Collected) -> dict[str, Any
         "job_s": sum(r["seconds"] for r in results),
         "resumed_jobs": collected.resumed,
         "jobs": len(collected.plan.jobs),
+        "cannot_act": collected.plan.skipped,
     }
 
 

@@ -109,9 +109,8 @@ def load_policy(path: Path, sim: Simulator) -> Policy:
     folder, stored = (path, path / POLICY) if path.is_dir() else (path.parent.parent, path)
     facts = facts_of(folder)
     agent = facts["agent"]
-    anywhere = agent["kind"] in NATIVE and agent["options"].get("network", {}).get("kind", "region") == "region"
     for key, here in (("obs_size", sim.obs_size), ("action_size", sim.action_size)):
-        if facts[key] != here and not anywhere:
+        if facts[key] != here and not acts_on_any_graph(agent):
             raise ConfigError(
                 f"policy = {str(folder)!r} was trained with {key} = {facts[key]} on {facts['scenario']}, "
                 f"but {sim.scenario.name} has {here}"
@@ -127,6 +126,11 @@ def load_policy(path: Path, sim: Simulator) -> Policy:
     from greenhop_agents.sb3 import load_sb3
 
     return load_sb3(agent, weights, sim)
+
+
+def acts_on_any_graph(agent: Mapping[str, Any]) -> bool:
+    """Whether an agent of this configuration, once trained, can run any number of hubs, links and units."""
+    return agent["kind"] in NATIVE and agent["options"].get("network", {}).get("kind", "region") == "region"
 
 
 def facts_of(folder: Path) -> dict[str, Any]:

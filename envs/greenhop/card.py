@@ -14,21 +14,19 @@ from textwrap import fill
 from typing import NamedTuple
 
 from greenhop import ENV_IDS
-from greenhop.actions import DECODERS, Decoder, action_size, build_decoder
+from greenhop.actions import DECODERS, action_size
 from greenhop.config import SPLITS, DecoderConfig, ScenarioConfig
 from greenhop.observations import (
     CARBON_SCALE_KG_PER_MWH,
     OBS_LIMIT,
     PRICE_SCALE_CNY_PER_MWH,
     TEMPERATURE_SCALE_C,
-    Observer,
-    build_observer,
 )
-from greenhop.params import Params, build_params
 from greenhop.rewards import CONSTRAINT_TERMS, QUANTITIES
 from greenhop.scenarios import load_scenario
+from greenhop.simulator import Shapes, shapes_of
 from greenhop.state import COST_TERMS, State
-from greenhop.world.bank import start_rows
+from greenhop.world.bank import count_starts
 from greenhop.world.layout import CALENDAR, LEADS_H
 
 EXAMPLE = "hub10"  # whose shapes the page spells out
@@ -97,20 +95,17 @@ COSTS = {
 GENERATED = "<!-- written by scripts/environment_card.py from the code; change the code and run it again -->"
 
 
-class Shapes(NamedTuple):
-    """What can be said of a scenario without its world."""
+class Described(NamedTuple):
+    """A scenario and its shapes."""
 
     scenario: ScenarioConfig
-    params: Params
-    observer: Observer
-    decoder: Decoder
+    shapes: Shapes
 
 
-def shapes_of(name: str, overrides: Sequence[str] = ()) -> Shapes:
-    """Parameters, observer and decoder of a shipped scenario; its weather is not generated."""
+def described(name: str, overrides: Sequence[str] = ()) -> Described:
+    """A shipped scenario; its weather is not generated."""
     scenario = load_scenario(name, overrides)
-    params = build_params(scenario)
-    return Shapes(scenario, params, build_observer(params), build_decoder(params, scenario.decoder))
+    return Described(scenario, shapes_of(scenario))
 
 
 def environment_card() -> str:
@@ -119,7 +114,7 @@ def environment_card() -> str:
     Raises:
         KeyError: a block, feature or cost term of the code has no sentence here.
     """
-    example = shapes_of(EXAMPLE)
+    example = described(EXAMPLE)
     parts = (
         _head(),
         _observation(example),
@@ -141,11 +136,11 @@ def _head() -> str:
     return f"{GENERATED}\n\n# Environment card\n\n{text}"
 
 
-def _observation(s: Shapes) -> str:
-    blocks = [(f"`{name}`", _shape(shape), *OBSERVED[name]) for name, shape in s.observer.parts.items()]
-    features = [(f"`{name}`", width, *FEATURES[name]) for name, width in s.observer.region_parts.items()]
+def _observation(s: Described) -> str:
+    blocks = [(f"`{name}`", _shape(shape), *OBSERVED[name]) for name, shape in s.shapes.observer.parts.items()]
+    features = [(f"`{name}`", width, *FEATURES[name]) for name, width in s.shapes.observer.region_parts.items()]
     text = _text(
-        f"`Box(−{OBS_LIMIT:g}, {OBS_LIMIT:g}, ({s.observer.size},), float32)`: flat; `sim.observer.parts` names the",
+        f"`Box(−{OBS_LIMIT:g}, {OBS_LIMIT:g}, ({s.shapes.obs_size},), float32)`: flat; `sim.observer.parts` names the",
         "blocks, `sim.observer.split(obs)` cuts them out. Every number is divided by the unit given, so that it is of",
         "order one and needs no running normaliser; the limit of the space is never met in a sane episode.",
         f"Forecast leads: {', '.join(map(str, LEADS_H))} h.",
@@ -157,15 +152,15 @@ def _observation(s: Shapes) -> str:
     )
 
 
-def _action(s: Shapes) -> str:
+def _action(s: Described) -> str:
     text = _text(
-        f"`Box(−1, 1, ({action_size(s.decoder.parts)},), float32)`: flat; `sim.decoder.parts` names the blocks. A",
+        f"`Box(−1, 1, ({s.shapes.action_size},), float32)`: flat; `sim.decoder.parts` names the blocks. A",
         "decoder turns it into a full plan that is always feasible; [the design](design.md) says how. Values outside",
         "are clipped, NaN and wrong shapes are errors. The decoder is a setting of the scenario (`decoder.name`).",
     )
     out = [f"## Action\n\n{text}"]
     for name in DECODERS:
-        decoder = shapes_of(EXAMPLE, [f"decoder.name={name}"]).decoder
+        decoder = described(EXAMPLE, [f"decoder.name={name}"]).shapes.decoder
         rows = [(f"`{block}`", _shape(shape), ACTIONS[name][block]) for block, shape in decoder.parts.items()]
         default = " (default; zero follows prices)" if name == DecoderConfig().name else ""
         head = f"`{name}`{default}, {action_size(decoder.parts)} numbers:"
@@ -176,11 +171,12 @@ def _action(s: Shapes) -> str:
     return "\n\n".join(out)
 
 
-def _reward(s: Shapes) -> str:
+def _reward(s: Described) -> str:
     rows = [(f"`{name}_cny`", COSTS[name], "yes" if name in CONSTRAINT_TERMS else "") for name in COST_TERMS]
+    scale = f"{s.shapes.params.cost_scale_cny:,.0f}"
     text = _text(
         "`−Σ cost terms / cost_scale_cny` of the step: about −1 a step for a network that buys its mean load at flat",
-        f"prices (`cost_scale_cny` of `{EXAMPLE}`: {s.params.cost_scale_cny:,.0f}). The terms telescope, so their sum",
+        f"prices (`cost_scale_cny` of `{EXAMPLE}`: {scale}). The terms telescope, so their sum",
         "over an episode is the bill. `info` of every step holds each term in CNY and the quantities",
         f"{', '.join(f'`{name}`' for name in QUANTITIES)}. `greenhop.rewards.constraint_cost` returns the terms marked",
         "as constraints in units of the reward, for constrained learners.",
@@ -188,10 +184,11 @@ def _reward(s: Shapes) -> str:
     return f"## Reward\n\n{text}\n\n{_table(('term', 'what', 'constraint'), rows)}"
 
 
-def _ending(s: Shapes) -> str:
+def _ending(s: Described) -> str:
+    p = s.shapes.params
     text = _text(
         "`terminated` is always False. `truncated` is True after `sim.params.steps` steps",
-        f"(`{EXAMPLE}`: {s.params.steps} of {s.params.dt_h:g} h) and nothing else ends an episode, so bootstrap the",
+        f"(`{EXAMPLE}`: {p.steps} of {p.dt_h:g} h) and nothing else ends an episode, so bootstrap the",
         f"value of the last observation. An episode starts at any multiple of {s.scenario.episode.start_every_h:g} h",
         "in a year of its split; `reset(options={'start': n})` picks one, else the seed does. Vector environments",
         "restart by themselves (`SAME_STEP`; `NEXT_STEP` and `DISABLED` can be asked for), and `final_obs` and",
@@ -214,11 +211,11 @@ def _scenarios() -> str:
     head = ("id", "scenario", "what", "steps", "h a step", "R", "K", "Z", "S", "L", "U", "A", "O", "train/val/test")
     rows = []
     for env_id, name in ENV_IDS.items():
-        s = shapes_of(name)
-        p = s.params
-        starts = [getattr(s.scenario.years, split) * len(start_rows(s.scenario, p)) for split in SPLITS]
+        s = described(name)
+        p = s.shapes.params
+        starts = [count_starts(s.scenario, p, split) for split in SPLITS]
         sizes = (len(p.regions), len(p.deferrable), len(p.online), p.n_slots, len(p.links), len(p.units))
-        lengths = (action_size(s.decoder.parts), s.observer.size, "/".join(map(str, starts)))
+        lengths = (s.shapes.action_size, s.shapes.obs_size, "/".join(map(str, starts)))
         rows.append((f"`{env_id}`", f"`{name}`", s.scenario.description, p.steps, f"{p.dt_h:g}", *sizes, *lengths))
     text = _text(
         '`gymnasium.make("greenhop:ID")` and `gymnasium.make_vec("greenhop:ID", num_envs=N)`; `split`, `overrides`,',

@@ -30,6 +30,33 @@ class Carry(NamedTuple):
     packed: Tensor  # [B, C]
 
 
+class Shapes(NamedTuple):
+    """What can be said of a scenario without its world."""
+
+    params: Params
+    decoder: Decoder
+    observer: Observer
+
+    @property
+    def action_size(self) -> int:
+        """A: length of a flat action in −1…1."""
+        return action_size(self.decoder.parts)
+
+    @property
+    def obs_size(self) -> int:
+        """O: length of a flat observation."""
+        return self.observer.size
+
+
+def shapes_of(
+    scenario: ScenarioConfig, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> Shapes:
+    """Parameters, decoder and observer of a checked scenario; no weather is generated."""
+    params = build_params(scenario, dtype, device)
+    check_clock(params)
+    return Shapes(params, build_decoder(params, scenario.decoder), build_observer(params))
+
+
 @dataclass(frozen=True)
 class Simulator:
     """One scenario, ready to run on one device with one dtype."""
@@ -115,7 +142,5 @@ def build_simulator(
         ConfigError: for anything the scenario schema, the split or the year ids do not allow.
     """
     config = scenario if isinstance(scenario, ScenarioConfig) else load_scenario(scenario, overrides)
-    params = build_params(config, dtype, device)
-    check_clock(params)
-    bank = build_bank(config, params, split, year_ids)
-    return Simulator(config, params, bank, build_decoder(params, config.decoder), build_observer(params))
+    params, decoder, observer = shapes_of(config, dtype, device)
+    return Simulator(config, params, build_bank(config, params, split, year_ids), decoder, observer)

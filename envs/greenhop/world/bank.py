@@ -50,9 +50,23 @@ class WorldBank:
 
     def spread(self, episodes: int) -> NDArray[np.int64]:
         """Indices of `episodes` starts spread evenly over years and seasons: the episodes that evaluations use."""
-        if not 1 <= episodes <= self.n_starts:
-            raise ConfigError(f"episodes = {episodes} must lie in 1…{self.n_starts} for split {self.split!r}")
-        return ((np.arange(episodes) + 0.5) * self.n_starts / episodes).astype(np.int64)
+        return spread(episodes, self.n_starts, self.split)
+
+
+def spread(episodes: int, n_starts: int, split: Split) -> NDArray[np.int64]:
+    """`[episodes]` indices spread evenly over `n_starts` starts.
+
+    Raises:
+        ConfigError: more episodes than there are starts, or none.
+    """
+    if not 1 <= episodes <= n_starts:
+        raise ConfigError(f"episodes = {episodes} must lie in 1…{n_starts} for split {split!r}")
+    return ((np.arange(episodes) + 0.5) * n_starts / episodes).astype(np.int64)
+
+
+def count_starts(scenario: ScenarioConfig, params: Params, split: Split) -> int:
+    """How many different episodes all years of a split hold, without generating them."""
+    return len(start_rows(scenario, params)) * int(getattr(scenario.years, split))
 
 
 def build_bank(
