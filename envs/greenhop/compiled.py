@@ -15,7 +15,7 @@ from greenhop.rewards import report, reward_of
 from greenhop.simulator import Carry, Simulator
 from greenhop.state import State
 
-CPU_CHUNK = 256  # environments whose intermediate results stay in a core's cache: measured, docs/performance.md
+CPU_CHUNK = 128  # environments whose intermediate results stay in a core's cache: measured, docs/performance.md
 REALISE: dict[str, Any] = {  # keep what is used twice instead of computing it again: measured
     "realize_reads_threshold": 2,
     "realize_opcount_threshold": 10,
