@@ -42,12 +42,15 @@ class HubEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         device: str = "cpu",
         render_mode: str | None = None,
         sim: Simulator | None = None,
+        compile: bool = False,
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ConfigError(f"render_mode = {render_mode!r}; allowed: {self.metadata['render_modes']} or None")
+        if compile and render_mode is not None:
+            raise ConfigError(f"render_mode = {render_mode!r} shows flows, which compile=True does not keep; use one")
         self.render_mode = render_mode
         self.sim = sim or build_simulator(scenario, split, overrides=overrides, year_ids=year_ids, device=device)
-        self.tensors = TensorVectorEnv(self.sim, num_envs=1)
+        self.tensors = TensorVectorEnv(self.sim, num_envs=1, compile=compile)
         self.observation_space, self.action_space = spaces(self.sim)
         self._shown: Snapshot | None = None
         self._renderer = Renderer(self.sim.scenario, self.sim.params) if render_mode == "rgb_array" else None
@@ -64,18 +67,20 @@ class HubEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         given = None if start is None else torch.tensor([int(start)], device=self.sim.params.device)
         with torch.no_grad():
             obs = self.tensors.reset(first, given)
-        self._show(self.tensors.carry, None)
+        if self.render_mode is not None:
+            self._show(self.tensors.carry, None)
         return np.array(obs[0].cpu().numpy(), dtype=np.float32), {}
 
     def step(self, action: NDArray[Any]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """One step; `info` holds the cost terms and physical quantities of this step by name."""
         array = checked_action(action, (self.sim.action_size,))
-        before = self.tensors.carry
+        before = None if self.render_mode is None else self.tensors.carry
         with torch.no_grad():
             obs, reward, truncated, reported = self.tensors.step(
                 torch.from_numpy(array[None]).to(self.sim.params.device)
             )
-        self._show(before, self.tensors.flows)
+        if before is not None:
+            self._show(before, self.tensors.flows)
         info = dict(zip(REPORTED, reported[0].tolist(), strict=True))
         return np.array(obs[0].cpu().numpy(), dtype=np.float32), float(reward[0]), False, bool(truncated[0]), info
 
@@ -93,8 +98,6 @@ class HubEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
 
     def _show(self, before: Carry, flows: Flows | None) -> None:
         """Keep what `render` will draw: the row that was decided on and the state after the step."""
-        if self.render_mode is None:
-            return
         row, _ = self.sim.unpack(before)
         self._shown = snapshot(self.sim.params, row, self.tensors.carry.state, flows)
         if self._renderer is not None:

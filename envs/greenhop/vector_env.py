@@ -13,11 +13,12 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor
 
+from greenhop.compiled import CompiledSteps
 from greenhop.config import ScenarioConfig, Split
 from greenhop.errors import ActionError, ConfigError
 from greenhop.observations import OBS_LIMIT
 from greenhop.rewards import REPORTED, report, reward_of
-from greenhop.simulator import Simulator, build_simulator, choose, random_start
+from greenhop.simulator import Carry, Simulator, build_simulator, choose, random_start
 from greenhop.state import Flows
 
 
@@ -53,12 +54,17 @@ class TensorVectorEnv:
 
     Episodes end by truncation only. The step count of every environment is known to the host, so no step synchronises
     with the device. Episode n of environment i starts at a hash of (seed, i, n): the same whatever `num_envs` is.
+
+    With `compile=True` the first step compiles (about a minute), later ones are many times faster, no gradient flows
+    through them and `flows` stays None.
     """
 
-    def __init__(self, sim: Simulator, num_envs: int, seed: int = 0) -> None:
+    def __init__(self, sim: Simulator, num_envs: int, seed: int = 0, *, compile: bool = False) -> None:
         if num_envs < 1:
             raise ConfigError(f"num_envs = {num_envs} must be at least 1")
         self.sim, self.num_envs = sim, num_envs
+        self.flows: Flows | None = None
+        self.compiled = CompiledSteps(sim, num_envs) if compile else None
         device = sim.params.device
         self._env = torch.arange(num_envs, device=device)
         self._all = np.ones(num_envs, dtype=bool)
@@ -70,8 +76,16 @@ class TensorVectorEnv:
             self._seed = torch.tensor(seed, device=self._env.device)
             self._episode = torch.zeros_like(self._env)
         self.t = np.zeros(self.num_envs, dtype=np.int64)
-        self.carry = self.sim.begin(self._next_starts() if starts is None else starts)
-        return self.sim.observe(self.carry)
+        first = self._next_starts() if starts is None else starts
+        if self.compiled is not None:
+            return self.compiled.begin(first)
+        self._carry = self.sim.begin(first)
+        return self.sim.observe(self._carry)
+
+    @property
+    def carry(self) -> Carry:
+        """The running episodes, batch first; a copy where the step is compiled."""
+        return self._carry if self.compiled is None else self.compiled.carry
 
     def step(self, action: Tensor) -> tuple[Tensor, Tensor, NDArray[np.bool_], Tensor]:
         """One step with `[B, A]` actions.
@@ -80,18 +94,24 @@ class TensorVectorEnv:
             `[B, O]` observations after the step (before any restart), `[B]` rewards, `[B]` truncated (on the host),
             and `[B, len(REPORTED)]` cost terms and quantities.
         """
-        self.carry, flows = self.sim.act(self.carry, action)
-        self.flows: Flows = flows
         self.t += 1
-        params = self.sim.params
-        return self.sim.observe(self.carry), reward_of(params, flows), self.t == params.steps, report(params, flows)
+        truncated = self.t == self.sim.params.steps
+        if self.compiled is not None:
+            obs, reward, reported = self.compiled.step(action)
+        else:
+            self._carry, self.flows = self.sim.act(self._carry, action)
+            obs, reward = self.sim.observe(self._carry), reward_of(self.sim.params, self.flows)
+            reported = report(self.sim.params, self.flows)
+        return obs, reward, truncated, reported
 
     def restart(self, mask: NDArray[np.bool_], starts: Tensor | None = None) -> Tensor:
         """Begin new episodes where `mask`; `[B, O]` observations of all environments."""
-        fresh = self.sim.begin(self._next_starts(mask) if starts is None else starts)
-        self.carry = choose(torch.from_numpy(mask).to(self._env.device), fresh, self.carry)
+        first = self._next_starts(mask) if starts is None else starts
         self.t[mask] = 0
-        return self.sim.observe(self.carry)
+        if self.compiled is not None:
+            return self.compiled.restart(np.flatnonzero(mask), first)
+        self._carry = choose(torch.from_numpy(mask).to(self._env.device), self.sim.begin(first), self._carry)
+        return self.sim.observe(self._carry)
 
     def _next_starts(self, mask: NDArray[np.bool_] | None = None) -> Tensor:
         starts = random_start(self._seed, self._env, self._episode, self.sim.bank.n_starts)
@@ -108,6 +128,8 @@ class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     * Reward: minus the step's cost in units of `sim.params.cost_scale_cny`.
     * Termination: never; truncation after `sim.params.steps` steps.
     * State: `sim.begin`, `sim.act` (pure functions of tensors).
+
+    `compile=True` compiles the step at its first call, which takes about a minute; later steps are much faster.
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
@@ -124,11 +146,12 @@ class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         max_episode_steps: int | None = None,
         sim: Simulator | None = None,
+        compile: bool = False,
     ) -> None:
         if max_episode_steps is not None:
             overrides = [*overrides, f"episode.length_h={_length_h(scenario, overrides, max_episode_steps)}"]
         self.sim = sim or build_simulator(scenario, split, overrides=overrides, year_ids=year_ids, device=device)
-        self.tensors = TensorVectorEnv(self.sim, num_envs)
+        self.tensors = TensorVectorEnv(self.sim, num_envs, compile=compile)
         self.num_envs = num_envs
         self.single_observation_space, self.single_action_space = spaces(self.sim)
         self.observation_space = batch_space(self.single_observation_space, num_envs)

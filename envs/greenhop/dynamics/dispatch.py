@@ -81,6 +81,6 @@ def merit_order(p: Params, row: Row, limits: Limits) -> Power:
 def _fill(load: Tensor, price: Tensor, offered: Tensor) -> Tensor:
     """`[B, R, N]` taken from each source: what the load leaves after every cheaper one (ties: the earlier one)."""
     mine, other = price.unsqueeze(-1), price.unsqueeze(-2)
-    earlier = torch.ones_like(mine * other).tril(-1)
+    earlier = torch.ones(price.shape[-1], price.shape[-1], dtype=price.dtype, device=price.device).tril(-1)
     before = (((other < mine) + (other == mine) * earlier) * offered.unsqueeze(-2)).sum(-1)
     return torch.minimum((load.unsqueeze(-1) - before).clamp_min(0.0), offered)

@@ -1,0 +1,127 @@
+"""The compiled step: deciding, stepping, rewarding and observing as one graph, in chunks that fit a cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from greenhop.batch_last import BatchLast, batch_last, to_first, to_last
+from greenhop.rewards import report, reward_of
+from greenhop.simulator import Carry, Simulator
+from greenhop.state import State
+
+CPU_CHUNK = 128  # environments whose intermediate results stay in a core's cache: measured, docs/performance.md
+REALISE: dict[str, Any] = {  # keep what is used twice instead of computing it again: measured
+    "realize_reads_threshold": 2,
+    "realize_opcount_threshold": 10,
+}
+LANES = 8  # float32 numbers in a vector register: chunks are multiples of it
+
+
+class Tick(NamedTuple):
+    """What one step gives, batch first."""
+
+    obs: Tensor  # [B, O] after the step, before any restart
+    reward: Tensor  # [B]
+    reported: Tensor  # [B, len(REPORTED)]
+
+
+def tick(sim: Simulator, carry: Carry, action: Tensor) -> tuple[Carry, Tick]:
+    """One step with actions `[B, A]`, its reward and report, and the observation after it."""
+    carry, flows = sim.act(carry, action)
+    return carry, Tick(sim.observe(carry), reward_of(sim.params, flows), report(sim.params, flows))
+
+
+def chunk_sizes(num_envs: int, device: torch.device, largest: int = CPU_CHUNK) -> tuple[int, int]:
+    """How many chunks and how many environments in each; the last may run a few that nobody asked for.
+
+    An accelerator takes all at once.
+    """
+    if device.type != "cpu" or num_envs <= LANES:
+        return 1, num_envs
+    chunks = -(-num_envs // largest)
+    return chunks, -(-num_envs // chunks // LANES) * LANES
+
+
+class CompiledSteps:
+    """`num_envs` running environments behind one compiled graph.
+
+    The state lives batch last, chunk by chunk, in `chunks`; nothing is recompiled after the first step and nothing
+    synchronises with the device. Flows are not kept.
+    """
+
+    def __init__(self, sim: Simulator, num_envs: int, chunk: int = CPU_CHUNK, backend: str = "inductor") -> None:
+        self.sim, self.num_envs = sim, num_envs
+        self.n_chunks, self.chunk = chunk_sizes(num_envs, sim.params.device, chunk)
+        self.program, step = _compiled(sim, self.chunk, backend)
+        self._step: Callable[..., list[Tensor]] = step
+        self.chunks: list[list[Tensor]] = []
+
+    def begin(self, start: Tensor) -> Tensor:
+        """Start episodes everywhere, `start` `[B]` int64; observations `[B, O]`."""
+        carry = self.sim.begin(start)
+        self.chunks = [[to_last(x) for x in (*part.state, part.packed)] for part in self._split(carry)]
+        self._obs = self.sim.observe(carry)
+        return self._obs
+
+    @property
+    def carry(self) -> Carry:
+        """A batch-first copy of the running episodes."""
+        *state, packed = (_joined(parts)[: self.num_envs] for parts in zip(*self.chunks, strict=True))
+        return Carry(State(*state), packed)
+
+    def step(self, action: Tensor) -> Tick:
+        """One step with `[B, A]` actions."""
+        ticks = []
+        for i, chunk in enumerate(self.chunks):
+            part = action[i * self.chunk : (i + 1) * self.chunk]
+            missing = self.chunk - part.shape[0]
+            part = torch.cat((part, part.new_zeros(missing, part.shape[1]))) if missing else part
+            flat = [*chunk, to_last(part)]
+            out = self._step(*flat, *self.program.rows(flat))
+            self.chunks[i] = out[: len(chunk)]
+            ticks.append(out[len(chunk) :])
+        done = Tick(*(_joined(parts)[: self.num_envs] for parts in zip(*ticks, strict=True)))
+        self._obs = done.obs
+        return done
+
+    def restart(self, envs: NDArray[np.int64], start: Tensor) -> Tensor:
+        """Begin new episodes in `envs` `[N]` (known to the host) at their `start` `[B]`; all observations `[B, O]`."""
+        index = torch.from_numpy(envs)
+        fresh = self.sim.begin(start.index_select(0, index.to(start.device)))
+        for i in np.unique(envs // self.chunk):
+            mine = torch.from_numpy(np.flatnonzero(envs // self.chunk == i))
+            column, mine = (index[mine] % self.chunk).to(start.device), mine.to(start.device)
+            self.chunks[i] = [
+                x.index_copy(-1, column, to_last(y.index_select(0, mine)))
+                for x, y in zip(self.chunks[i], (*fresh.state, fresh.packed), strict=True)
+            ]
+        self._obs = self._obs.index_copy(0, index.to(start.device), self.sim.observe(fresh))
+        return self._obs
+
+    def _split(self, carry: Carry) -> list[Carry]:
+        """Chunks of equal size, the last filled up with copies of the last environment."""
+        index = torch.arange(self.n_chunks * self.chunk, device=carry.packed.device).clamp_max(self.num_envs - 1)
+        parts = torch.split(index, self.chunk)
+        return [
+            Carry(State(*(x.index_select(0, i) for x in carry.state)), carry.packed.index_select(0, i)) for i in parts
+        ]
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Chunks `[…, chunk]` as one tensor `[B, …]`."""
+    return to_first(parts[0]).contiguous() if len(parts) == 1 else torch.cat([to_first(x) for x in parts])
+
+
+def _compiled(sim: Simulator, batch: int, backend: str) -> tuple[BatchLast, Callable[..., Any]]:
+    """The traced step for `batch` environments, and its compiled body."""
+    carry = sim.begin(torch.zeros(batch, dtype=torch.int64, device=sim.params.device))
+    action = carry.packed.new_zeros(batch, sim.action_size)
+    program = batch_last(lambda c, a: tick(sim, c, a), carry, action)
+    options = REALISE if backend == "inductor" else None
+    return program, torch.compile(program.body, fullgraph=True, dynamic=False, backend=backend, options=options)

@@ -1,0 +1,84 @@
+"""Several steps, with or without a policy, captured once as a CUDA graph and replayed with one launch.
+
+Not yet run on a GPU: written from the documentation of `torch.cuda.graph`, and its test waits for a machine with one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from greenhop.compiled import CompiledSteps, Tick
+from greenhop.errors import ConfigError
+from greenhop.simulator import Simulator
+
+Policy = Callable[[Tensor], Tensor]
+WARM_UP = 3  # runs on a side stream before capture, as the documentation asks
+
+
+class GraphedSteps:
+    """`steps` compiled steps of `num_envs` environments in one CUDA graph with static buffers.
+
+    Without a policy, fill `action` `[steps, B, A]` before each `replay`. A policy maps observations `[B, O]` to actions
+    inside the graph; generators it draws from must be given, so that every replay draws anew. What `replay` returns is
+    overwritten by the next one. Restart episodes between replays: `steps` must divide the length of an episode.
+    """
+
+    def __init__(
+        self,
+        sim: Simulator,
+        num_envs: int,
+        steps: int,
+        policy: Policy | None = None,
+        generators: tuple[torch.Generator, ...] = (),
+    ) -> None:
+        if sim.params.device.type != "cuda":
+            raise ConfigError(f"a CUDA graph needs device = 'cuda', not {sim.params.device.type!r}")
+        if sim.params.steps % steps:
+            raise ConfigError(f"steps = {steps} must divide the {sim.params.steps} steps of an episode")
+        self.sim, self.steps, self.policy = sim, steps, policy
+        self.engine = CompiledSteps(sim, num_envs)
+        self.obs = self.engine.begin(torch.zeros(num_envs, dtype=torch.int64, device=sim.params.device)).clone()
+        self.action = self.obs.new_zeros(steps, num_envs, sim.action_size)
+        self._static = [x.clone() for x in self.engine.chunks[0]]
+        self.graph = torch.cuda.CUDAGraph()
+        for generator in generators:
+            self.graph.register_generator_state(generator)
+        self._ticks = self._capture()
+
+    def _capture(self) -> Tick:
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.no_grad(), torch.cuda.stream(side):
+            for _ in range(WARM_UP):
+                self._run()
+        torch.cuda.current_stream().wait_stream(side)
+        with torch.no_grad(), torch.cuda.graph(self.graph):
+            return self._run()
+
+    def _run(self) -> Tick:
+        """Static buffers in, static buffers out: what the graph does."""
+        self.engine.chunks[0] = list(self._static)
+        obs, ticks = self.obs, []
+        for t in range(self.steps):
+            done = self.engine.step(self.action[t] if self.policy is None else self.policy(obs))
+            obs = done.obs
+            ticks.append(done)
+        for static, new in zip(self._static, self.engine.chunks[0], strict=True):
+            static.copy_(new)
+        self.obs.copy_(obs)
+        return Tick(*(torch.stack(parts) for parts in zip(*ticks, strict=True)))
+
+    def begin(self, start: Tensor) -> Tensor:
+        """Start episodes everywhere, `start` `[B]`; observations `[B, O]`."""
+        self.obs.copy_(self.engine.begin(start))
+        for static, new in zip(self._static, self.engine.chunks[0], strict=True):
+            static.copy_(new)
+        return self.obs
+
+    def replay(self) -> Tick:
+        """`steps` steps: observations `[steps, B, O]`, rewards `[steps, B]`, reports `[steps, B, …]`."""
+        self.graph.replay()
+        return self._ticks
