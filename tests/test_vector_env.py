@@ -219,14 +219,6 @@ def test_deciding_and_stepping_are_one_graph_with_the_same_results() -> None:
     assert_same_day(sim, torch.compile(sim.act, fullgraph=True, dynamic=False, backend="aot_eager"))
 
 
-@pytest.mark.slow
-def test_the_compiled_step_equals_the_eager_step() -> None:
-    """Compiles the physics only: the decoder doubles the time and is checked as a graph above."""
-    sim = day_sim("pair2")
-    advance = torch.compile(sim.advance, fullgraph=True, dynamic=False)
-    assert_same_day(sim, lambda carry, action: advance(carry, sim.decode(carry, action)))
-
-
 def assert_same_day(sim: Simulator, act: Any) -> None:
     """A day of random actions through `act` is that of the simulator itself."""
     ours = theirs = sim.begin(torch.tensor([4, 300]))
