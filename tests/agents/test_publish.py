@@ -12,7 +12,9 @@ from greenhop.errors import ConfigError
 from greenhop.simulator import build_simulator
 from greenhop_agents import pretrained
 from greenhop_agents.cli import scenario_of
+from greenhop_agents.evaluate import evaluate
 from greenhop_agents.pretrained import load_pretrained, publish
+from greenhop_agents.rules import PriceFollow
 from greenhop_agents.runs import load_policy
 from greenhop_agents.training import train
 from tests.agents.test_training import PPO, SMALL, config_of, ignore
@@ -79,3 +81,12 @@ def test_what_cannot_be_published_is_refused(runs: list[Path], tmp_path: Path, m
     with pytest.raises(ConfigError, match="allowed are 100"):
         publish(runs[0], "small", folder=tmp_path / "shelf")
     assert not (tmp_path / "shelf").exists()
+
+
+@pytest.mark.parametrize("name", pretrained.pretrained_names())
+def test_a_shipped_policy_is_far_cheaper_than_price_following(name: str) -> None:
+    sim = build_simulator(name.removeprefix(pretrained.PREFIX).split("-")[0], "val", year_ids=[0])
+    starts = sim.bank.spread(2)
+    policy = load_pretrained(name, sim)
+    mine, rule = (sum(e.cost_cny for e in evaluate(sim, p, starts)) for p in (policy, PriceFollow()))
+    assert mine < 0.97 * rule
