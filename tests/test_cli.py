@@ -329,11 +329,22 @@ def test_a_user_error_gives_exit_code_2_from_a_shell_in_another_folder(tmp_path:
     assert_one_line(Outcome(done.returncode, done.stdout, done.stderr), "hub11")
 
 
+def hear_interrupts() -> None:
+    """A test run in the background ignores them, and its children would too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupt_ends_a_script_with_one_word(tmp_path: Path) -> None:
     months = "scenario.episode.length_h=8400"  # long enough not to end before it is interrupted
     command = [sys.executable, str(SCRIPTS / "evaluate.py"), *QUICK, months, "episodes=1", "policy=price_follow"]
     with subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=hear_interrupts,
     ) as running:
         assert running.stderr is not None
         assert running.stderr.read(1), "the progress bar shows that it runs"

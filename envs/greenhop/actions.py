@@ -94,6 +94,8 @@ class ShadowPriceDecoder:
     slack_weight: Tensor  # [period, K·S, leads] weight of each forecast lead in the mean over a slot's slack
     window_weight: Tensor  # [K, leads] the same over the whole window of a class
     day_weight: Tensor  # [leads] the same over a whole day
+    busy: Tensor  # [K] IT MWh that a MWh of work adds to an idle pool
+    busy_online: Tensor  # [Z] the same for online work
     unit_share: Tensor  # [U] share of a unit in its site's storage power
 
     @property
@@ -157,8 +159,9 @@ class ShadowPriceDecoder:
     def _route(self, bid: Tensor, scene: Scene) -> tuple[Tensor, Tensor]:
         """`[B, L, Z]` online work to route, and `[B, R, Z]` what is then presented."""
         p, online = self.params, scene.row.online_mwh
-        busy = 1.0 - p.online_pool @ p.idle_share
-        cost = (scene.prices.now * scene.per_work).unsqueeze(-1) * busy + per_class(scene.crowd, p.online_pool)
+        cost = (scene.prices.now * scene.per_work).unsqueeze(-1) * self.busy_online + per_class(
+            scene.crowd, p.online_pool
+        )
         worth = self.config.bid_cny_per_mwh * bid.unsqueeze(-1) - cost
         data = p.link_price_cny_per_gb.unsqueeze(-1) * p.route_gb_per_mwh
         gain = worth.index_select(1, p.link_target) - worth.index_select(1, p.link_source) - data
@@ -196,10 +199,6 @@ class ShadowPriceDecoder:
         )
         return facility_energy(p, work, scene.room, scene.row.pue_full)[1]
 
-    def _busy(self) -> Tensor:
-        """`[K]` IT MWh that a MWh of work adds to an idle pool."""
-        return 1.0 - self.params.deferrable_pool @ self.params.idle_share
-
     def _into_pools(self, work: Tensor, room: Tensor) -> Tensor:
         """`[B, R, K]` work scaled to the room of its pool `[B, R, P]`."""
         pool = self.params.deferrable_pool
@@ -236,7 +235,7 @@ class ShadowPriceDecoder:
         cap = OFFER_WIDTHS * c.width_cny_per_mwh
         even = c.width_cny_per_mwh * torch.log(scene.slack.clamp_min(TINY))  # at equal prices an even pace
         offer = now + (expected - now).clamp(-cap, cap) + c.bid_cny_per_mwh * bid.unsqueeze(-1) - even
-        energy = self._busy() * scene.per_work.unsqueeze(-1)
+        energy = self.busy * scene.per_work.unsqueeze(-1)
         contracted = torch.minimum(allowed, green + scene.row.ppa_mwh)
         taken = torch.zeros_like(able[..., 0])
         for price, supply in ((prices.grid, allowed), (prices.ppa, contracted), (prices.green, green)):
@@ -253,7 +252,7 @@ class ShadowPriceDecoder:
         """
         p, c, pool = self.params, self.config, self.params.deferrable_pool
         price = mix(scene.prices.ahead, self.window_weight) * scene.per_work.unsqueeze(-1)
-        cost = price * self._busy() + per_class(scene.crowd, pool)
+        cost = price * self.busy + per_class(scene.crowd, pool)
         there = cost.index_select(1, p.link_target)
         data = p.link_price_cny_per_gb.unsqueeze(-1) * p.migrate_gb_per_mwh
         saved = cost.index_select(1, p.link_source) - there - data - p.restart_overhead * there
@@ -310,6 +309,8 @@ def shadow_price(params: Params, config: DecoderConfig) -> ShadowPriceDecoder:
         slack_weight=_lead_weights(steps, flat),
         window_weight=_lead_weights(steps, p.slack.amax((0, 2))),
         day_weight=_lead_weights(steps, torch.full((1,), 24.0 / p.dt_h, dtype=p.dtype, device=p.device))[0],
+        busy=1.0 - p.deferrable_pool @ p.idle_share,
+        busy_online=1.0 - p.online_pool @ p.idle_share,
         unit_share=p.discharge_limit_mwh / totals[p.unit_region] if len(p.units) else totals[:0],
     )
 

@@ -55,7 +55,10 @@ FEATURES = {
     "pressure": ("work at an even pace over room, by pool, at most 3", "1"),
     "backlog": ("deferrable work waiting, by class and deadline slot", CAPACITY),
     "peak": ("highest metered import so far, at most 1", "connection of the hub"),
-    "green_gap": ("running shortfall against the green-share target", "IT capacity of the whole episode, MWh"),
+    "green_gap": (
+        "running shortfall against the green-share target; under direct supply against its nearer rule",
+        "IT capacity of the whole episode, MWh",
+    ),
     "size": ("IT capacity", "mean IT capacity of the hubs"),
     "forecast_green": ("own green power forecast at each lead", CAPACITY),
     "forecast_price": ("price forecast at each lead, fees included", PRICE),
@@ -90,6 +93,7 @@ COSTS = {
     "unserved": "load not served, at the value of lost load",
     "missed": "work not served by its deadline, at the penalty of its class",
     "green_gap": "certificates for the shortfall against the green-share target",
+    "direct_rule": "the fee that direct supply was spared, per MWh by which its self-use or consumption rule is missed",
     "terminal": "last step only: work left undone and energy missing from the stores, priced",
 }
 GENERATED = "<!-- written by scripts/environment_card.py from the code; change the code and run it again -->"

@@ -10,8 +10,7 @@ TINY = 1e-12  # MWh or GB below which a total counts as nothing to scale
 
 def fit(total: Tensor, limit: Tensor) -> Tensor:
     """`min(1, limit/total)`: the factor that brings `total ≥ 0` down to `limit ≥ 0`; exactly 1 where it fits."""
-    some = limit.clamp_min(TINY)
-    return some / torch.maximum(total, some)
+    return torch.where(total <= limit, 1.0, limit / total.clamp_min(TINY))
 
 
 def sum_at(per_link: Tensor, lists: Tensor) -> Tensor:
