@@ -11,12 +11,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from greenhop.env import HubEnv
 from greenhop.errors import ConfigError
 from greenhop.params import locations_deg
-from greenhop.render import MAP, SIZE, Renderer, label_sides, place
+from greenhop.render import MAP, SIZE, Renderer, label_sides, place, segment
 from greenhop.simulator import Simulator, build_simulator
 from greenhop.snapshot import Snapshot, snapshot
 from greenhop_agents.evaluate import evaluate
@@ -187,3 +187,14 @@ def test_gymnasium_collects_frames_of_the_env(pair: Simulator) -> None:
         env.step(np.zeros(env.action_space.shape or (), dtype=np.float32))
     frames: Any = env.render()
     assert len(frames) == 4
+
+
+def test_the_load_of_a_hub_fills_its_share_of_the_circle_and_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    for share in [*rng.uniform(0.01, 0.99, 300), 0.4975, 0.5, 1.0]:
+        radius, (x, y) = rng.uniform(6, 12), rng.uniform(28, 32, 2)
+        picture = Image.new("L", (60, 60), 0)
+        ImageDraw.Draw(picture).polygon(segment(x, y, radius, share), fill=1)
+        ys, xs = np.nonzero(np.asarray(picture))
+        assert np.hypot(xs - x, ys - y).max() <= radius + 1.5
+        assert ys.max() - ys.min() == pytest.approx(2 * radius * share, abs=2)

@@ -106,12 +106,7 @@ def _map(ax: Axes, day: Day, places_deg: Array) -> None:
     for (source, target), moved in zip(day.links, day.moved, strict=True):
         ax.plot(*zip(at[source], at[target], strict=True), color="#dfe5ea", lw=0.8, zorder=1)
         if moved > 0.02 * widest:
-            ax.add_patch(
-                FancyArrowPatch(
-                    at[source], at[target], connectionstyle="arc3,rad=0.16", arrowstyle="-|>", mutation_scale=9,
-                    shrinkA=9, shrinkB=11, lw=0.6 + 4.0 * float(moved) / widest, color=HIGHLIGHT, alpha=0.65, zorder=2,
-                )
-            )  # fmt: skip
+            ax.add_patch(flow_arrow(at[source], at[target], 0.6 + 4.0 * float(moved) / widest))
     spots = np.array([at[name] for name in day.regions])
     size = 60 + 900 * day.served.sum(0) / day.served.sum(0).max()
     ax.scatter(
@@ -127,6 +122,15 @@ def _map(ax: Axes, day: Day, places_deg: Array) -> None:
     ax.set(xticks=[], yticks=[], title=f"{day.policy}: work done (size) and work moved (arrows)")
     ax.margins(0.16, 0.13)
     ax.spines[:].set_visible(False)
+
+
+def flow_arrow(start: Sequence[float], end: Sequence[float], width: float) -> FancyArrowPatch:
+    """A bent arrow between two hubs, `width` points thick, with a head that stands out from it."""
+    style = f"simple,tail_width={width:.3f},head_width={1.3 * width + 5:.3f},head_length={1.2 * width + 6:.3f}"
+    return FancyArrowPatch(
+        (start[0], start[1]), (end[0], end[1]), connectionstyle="arc3,rad=0.15", arrowstyle=style, mutation_scale=1,
+        shrinkA=10, shrinkB=12, lw=0, color=HIGHLIGHT, alpha=0.65, zorder=2,
+    )  # fmt: skip
 
 
 def _label_place(spots: Array, i: int, gap: float) -> tuple[str, tuple[float, float]]:

@@ -69,16 +69,22 @@ def scores(results: Results, scenario: str) -> Figure | None:
         if len(matrix) > 1:
             runs = [float(iqm(run[None])) for run in matrix]
             ax.scatter(runs, [i] * len(runs), s=16, color=colour, ec=PAPER, lw=0.6, zorder=3)
-    ax.axvline(0, color=FAINT, lw=1, ls=LINES[REFERENCE])
-    ax.axvline(100, color=INK, lw=1)
     names = [agent for agent, _ in shown]
     ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(-0.6, len(names) - 0.2)
-    ax.text(0, len(names) - 0.25, "price_follow", ha="center", va="bottom", fontsize=8, color=FAINT)
-    ax.text(100, len(names) - 0.25, "bound", ha="center", va="bottom", fontsize=8)
+    ax.set_ylim(-0.6, len(names) - 0.4)
+    _ends_of_the_scale(ax)
     ax.set_xlabel("score: share of the achievable saving, %  (IQM, 95 % bootstrap interval; dots: runs)")
     ax.grid(axis="x", color="#e7ebef")
     return figure
+
+
+def _ends_of_the_scale(ax: Axes) -> None:
+    """Lines at the scores of price_follow and of the bound, named above the plot."""
+    for score, name, colour in ((0, REFERENCE, FAINT), (100, BOUND, INK)):
+        ax.axvline(score, color=colour, lw=1, ls=LINES[name])
+        ax.text(
+            score, 1.01, name, ha="center", va="bottom", fontsize=8, color=colour, transform=ax.get_xaxis_transform()
+        )
 
 
 def settings(results: Results, scenario: str) -> Figure | None:
@@ -94,18 +100,20 @@ def settings(results: Results, scenario: str) -> Figure | None:
         for i, name in enumerate(names)
         if (matrix := results.matrix(agent, name)).size
     }
+    least = min((e.value for e in estimates.values()), default=0.0)
+    left = max(min(-10.0, 1.1 * least), LEAST_SHOWN)
     offsets = np.linspace(-0.36, 0.36, len(agents)) if len(agents) > 1 else np.zeros(1)
     for agent, offset in zip(agents, offsets, strict=True):
         colour, shown = colour_of(agent, results.agents), [(i, e) for (a, i), e in estimates.items() if a == agent]
         at = [i + offset for i, _ in shown]
         ax.hlines(at, [e.low for _, e in shown], [e.high for _, e in shown], color=colour, lw=4, alpha=0.35)
         ax.scatter([e.value for _, e in shown], at, s=26, color=colour, ec=PAPER, lw=0.6, zorder=3, label=agent)
+        beyond = [y for y, (_, e) in zip(at, shown, strict=True) if e.value < left]
+        ax.scatter([left] * len(beyond), beyond, s=40, marker="<", color=colour, zorder=3, clip_on=False)
     for i in range(1, len(names)):
         ax.axhline(i - 0.5, color="#e7ebef", lw=0.8)
-    ax.axvline(0, color=FAINT, lw=1, ls=LINES[REFERENCE])
-    ax.axvline(100, color=INK, lw=1)
-    low = min(e.value for e in estimates.values()) if estimates else 0.0
-    ax.set(xlim=(max(min(-10.0, 1.1 * low), LEAST_SHOWN), 105), ylim=(len(names) - 0.5, -0.5))
+    _ends_of_the_scale(ax)
+    ax.set(xlim=(left, 105), ylim=(len(names) - 0.5, -0.5))
     ax.set_yticks(range(len(names)), names)
     ax.set_xlabel("score in that setting: 0 price_follow, 100 bound, %  (IQM, 95 % bootstrap interval)")
     ax.grid(axis="x", color="#e7ebef")

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch
 
 from greenhop.config import parse_scenario
 from greenhop.params import it_capacity_mw, locations_deg
 from greenhop.render import label_sides
-from greenhop_agents.figures import HIGHLIGHT, INK, PAPER, SOURCES
+from greenhop_agents.figures import HIGHLIGHT, INK, PAPER, SOURCES, flow_arrow
 from greenhop_agents.plots import single
 from greenhop_agents.results import Results
 from greenhop_agents.stats import Array
 
 SUPPLY = {"used_green_mw": "own", "ppa_mw": "ppa", "discharge_mw": "storage", "grid_mw": "grid", "diesel_mw": "diesel"}
+LEAST_MW = 0.01  # a source that never gave more at any hub is left out
 
 
 def week(results: Results, policy: str) -> Figure | None:
@@ -28,7 +28,8 @@ def week(results: Results, policy: str) -> Figure | None:
         return None
     scenario = parse_scenario(results.setting)
     hubs = list(scenario.sites)
-    hours = np.asarray(np.arange(len(series["t"])) * scenario.dt_h, dtype=np.float64)
+    hours = np.asarray(np.arange(len(series["t"]) + 1) * scenario.dt_h, dtype=np.float64)
+    used = [name for name in SUPPLY if np.nanmax(np.array(series[name], dtype=np.float64)) > LEAST_MW]
     columns = min(2, len(hubs))
     rows = -(-len(hubs) // columns)
     figure = Figure(figsize=(6.8 * columns, 0.8 + 2.55 * rows), dpi=110, facecolor=PAPER)
@@ -39,7 +40,7 @@ def week(results: Results, policy: str) -> Figure | None:
     for i, hub in enumerate(hubs):
         inner = outer[i // columns, i % columns].subgridspec(3, 1, height_ratios=(2.2, 0.9, 0.9), hspace=0.12)
         axes = [figure.add_subplot(inner[k]) for k in range(3)]
-        _hub_week(axes, series, i, hours)
+        _hub_week(axes, series, i, hours, used)
         axes[0].set_title(hub.replace("_", " ").title(), fontsize=10)
         if i // columns == rows - 1 or i + columns >= len(hubs):
             axes[2].set_xlabel("hours", labelpad=1)
@@ -48,14 +49,17 @@ def week(results: Results, policy: str) -> Figure | None:
     return figure
 
 
-def _hub_week(axes: Sequence[Axes], series: dict[str, Any], r: int, hours: Array) -> None:
+def _hub_week(axes: Sequence[Axes], series: dict[str, Any], r: int, hours: Array, used: Sequence[str]) -> None:
+    """Power, price and what waits of one hub; the last step is drawn to its end."""
+
     def of(name: str) -> Array:
-        return np.array([np.nan if step[r] is None else step[r] for step in series[name]])
+        values = [np.nan if step[r] is None else step[r] for step in series[name]]
+        return np.array([*values, values[-1]])
 
     power, price, store = axes
-    stack = [of(name) for name in SUPPLY]
-    labels = [SOURCES[key][0] for key in SUPPLY.values()]
-    power.stackplot(hours, stack, labels=labels, colors=[SOURCES[key][1] for key in SUPPLY.values()], lw=0, step="post")
+    stack = [of(name) for name in used]
+    labels, colours = zip(*(SOURCES[SUPPLY[name]] for name in used), strict=True)
+    power.stackplot(hours, stack, labels=labels, colors=colours, lw=0, step="post")
     power.plot(
         hours,
         of("green_mw"),
@@ -101,12 +105,7 @@ def flows(results: Results, policy: str) -> Figure | None:
     for (a, b), mwh in zip(ends, moved, strict=True):
         ax.plot(*at[[a, b]].T, color="#e2e7ec", lw=0.8, zorder=1)
         if mwh > 0.015 * widest:
-            ax.add_patch(
-                FancyArrowPatch(
-                    tuple(at[a]), tuple(at[b]), connectionstyle="arc3,rad=0.14", arrowstyle="-|>", mutation_scale=10,
-                    shrinkA=11, shrinkB=13, lw=0.6 + 5.0 * float(mwh) / widest, color=HIGHLIGHT, alpha=0.6, zorder=2,
-                )
-            )  # fmt: skip
+            ax.add_patch(flow_arrow(at[a], at[b], 0.6 + 5.0 * float(mwh) / widest))
     capacity = it_capacity_mw(scenario)
     size = 90 + 800 * capacity / capacity.max()
     dots = ax.scatter(
