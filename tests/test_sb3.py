@@ -145,9 +145,10 @@ HUB: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_rewards_beyond_price_following_are_zero_for_the_zero_action() -> None:
+@pytest.mark.parametrize("shaping", [False, True])
+def test_rewards_beyond_price_following_are_zero_for_the_zero_action(shaping: bool) -> None:
     sim = day_sim("pair2")
-    env = build_env(sim, HUB, seed=0)
+    env = build_env(sim, HUB | {"shaping": shaping}, seed=0)
     env.reset()
     for t in range(30):  # into the second episode
         _, rewards, dones, infos = env.step(np.zeros((2, sim.action_size), dtype=np.float32))
@@ -269,6 +270,6 @@ def test_every_preset_judges_an_episode_as_a_whole_beyond_price_following() -> N
     for preset in presets:
         assert preset.beyond_price_follow is True
         assert preset.bootstrap is False
+        assert OmegaConf.select(preset, "shaping", default=False) is (preset.options.get("gae_lambda") != 1.0)
         on_policy = "gae_lambda" in preset.options
         assert preset.options.gamma == 1.0 if on_policy else preset.options.gamma >= 0.99
-        assert preset.options.get("gae_lambda", 1.0) == 1.0

@@ -3,11 +3,14 @@
     L(θ) = −mean min(ρ·A, clip(ρ, 1−ε, 1+ε)·A) + c_v·mean (V − R)² − c_e·H,   ρ = π_θ(bid|o) / π_old(bid|o)
 
 The Gaussian lives on bids; `tanh` belongs to the environment, so it needs no Jacobian. Rewards count beyond what price
-following earns (reference.py). The learning rate is a tensor that follows the measured KL divergence.
+following earns, and include the change of the state's potential (reference.py). The learning rate is a tensor that
+follows the measured KL divergence.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -20,7 +23,7 @@ from greenhop.simulator import Simulator
 from greenhop_agents.gae import gae
 from greenhop_agents.networks import Actor, NetworkConfig, build_actor, build_critic, entropy, log_prob
 from greenhop_agents.parallel import Team
-from greenhop_agents.reference import at, reference_rewards
+from greenhop_agents.reference import at, gain, reference_rewards
 from greenhop_agents.rollout import Fleet, advance, launch
 
 METRICS = ("policy_loss", "value_loss", "approx_kl", "clip_fraction", "grad_norm")
@@ -35,18 +38,20 @@ class PpoConfig(BaseModel):
 
     num_envs: Count = 256
     horizon: Count = 24
-    epochs: Count = 4
+    epochs: Count = 8
     batches: Count = 4
     gamma: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    gae_lambda: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0
+    gae_lambda: Annotated[float, Field(ge=0.0, le=1.0)] = 0.95
     clip_coef: Positive = 0.2
     ent_coef: NonNegative = 0.0
     vf_coef: NonNegative = 0.5
     learning_rate: Positive = 1e-3
-    target_kl: Positive | None = 0.01  # None keeps the learning rate
+    target_kl: Positive | None = 0.02  # None keeps the learning rate
     max_grad_norm: Positive = 1.0
     bootstrap: bool = False  # whether an episode that ends goes on in the value of its final observation
-    bf16: bool = False  # networks run in bfloat16 where the device prefers it
+    shaping: bool = True  # rewards include the change of the potential, see reference.py
+    bf16: bool = False  # networks are updated in bfloat16 where that is safe (torch.autocast)
+    tf32: bool = False  # and their float32 products in TensorFloat-32, on GPUs that have it; the simulator's never
     network: NetworkConfig = NetworkConfig()
 
 
@@ -104,7 +109,7 @@ def build_ppo(
         learning_rate=rate,
         fleet=launch(sim, mine.stop - mine.start, seed, config.horizon, mine.start),
         generator=Generator(device).manual_seed(seed),
-        reference=reference_rewards(sim) if reference is None else reference,
+        reference=reference_rewards(sim, config.shaping) if reference is None else reference,
         team=team,
         scale=torch.ones((), device=device),
     )
@@ -121,12 +126,16 @@ def collect(sim: Simulator, agent: Ppo) -> tuple[Rollout, Fleet]:
         mean, log_std = agent.actor(obs)
         eps = torch.randn(c.num_envs, mean.shape[1], generator=agent.generator, device=mean.device)[mine]
         bid = mean + torch.exp(log_std) * eps
+        before = fleet.carry.state
         fleet, stepped = advance(sim, fleet, torch.tanh(bid))
+        reward = stepped.reward - usual
+        if c.shaping:
+            reward = reward + gain(sim.params, before, stepped.final.state)
         value, after = agent.critic(obs) * agent.scale, torch.zeros_like(usual)
         if c.bootstrap and stepped.truncated.any():
             after = agent.critic(sim.observe(stepped.final)) * agent.scale
         ends = stepped.final.state.t >= sim.params.steps
-        rows.append((obs, bid, log_prob(bid, mean, log_std), stepped.reward - usual, value, after, ends))
+        rows.append((obs, bid, log_prob(bid, mean, log_std), reward, value, after, ends))
         obs = sim.observe(fleet.carry)
     seen, bids, logp, reward, values, after, ends = (torch.stack(x) for x in zip(*rows, strict=True))
     following = torch.cat((values[1:], (agent.critic(obs) * agent.scale).unsqueeze(0)))
@@ -149,15 +158,27 @@ def update(agent: Ppo, rollout: Rollout) -> dict[str, Tensor]:
     metrics = torch.zeros(len(METRICS), device=advantage.device)
     steps, envs = advantage.shape
     column = torch.arange(envs, device=advantage.device)
-    for _ in range(c.epochs):
-        order = torch.rand(steps, c.num_envs, generator=agent.generator, device=advantage.device).argsort(0)
-        for part in order[:, team.share(c.num_envs)].chunk(c.batches):
-            metrics += _minibatch(agent, rollout, advantage, returns, (part, column.expand_as(part)))
+    with matrix_products(c.tf32 and advantage.is_cuda):
+        for _ in range(c.epochs):
+            order = torch.rand(steps, c.num_envs, generator=agent.generator, device=advantage.device).argsort(0)
+            for part in order[:, team.share(c.num_envs)].chunk(c.batches):
+                metrics += _minibatch(agent, rollout, advantage, returns, (part, column.expand_as(part)))
     agent.update += 1
     return {f"train/{name}": x for name, x in zip(METRICS, metrics / (c.epochs * c.batches), strict=True)} | {
         "train/learning_rate": agent.learning_rate.clone(),
         "train/std": agent.actor.log_std.detach().exp().mean(),
     }
+
+
+@contextmanager
+def matrix_products(tf32: bool) -> Iterator[None]:
+    """Let float32 matrix products be rounded to TensorFloat-32 inside, as before outside."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if tf32 else before)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _minibatch(

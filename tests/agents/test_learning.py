@@ -15,13 +15,14 @@ from greenhop_agents.rules import PriceFollow
 from tests.agents.toy import STARTS, STEPS, A, B, Toy, toy_score
 
 NET = {"kind": "mlp", "width": 32, "layers": 2}
+UNPRICED = {"shaping": False}  # the toy has no terminal prices
 CLOSE = 95.0  # % of the saving that the Riccati solution makes
 CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "shac": ("shac", {"horizon": 4, "learning_rate": 1e-2, "critic_warmup": 10, "num_envs": 64, "network": NET}, 35),
     "analytic": ("shac", {"horizon": 0, "learning_rate": 1e-2, "num_envs": 64, "network": NET}, 15),
     "ppo": (
         "ppo",
-        {"horizon": 12, "num_envs": 128, "gae_lambda": 0.95, "learning_rate": 3e-3, "network": NET | {"log_std": -0.7}},
+        {"horizon": 12, "num_envs": 128, "learning_rate": 3e-3, "network": NET | {"log_std": -0.7}} | UNPRICED,
         15,
     ),
 }
@@ -51,6 +52,16 @@ def test_the_analytic_gradient_beats_price_following_on_pair2(day: Simulator) ->
         learner.learn_once(i / updates)
     held_out = build_simulator(day.scenario, "val", year_ids=[0])
     assert cost(held_out, learner.policy("shac")) < cost(held_out, PriceFollow())
+
+
+@pytest.mark.slow
+def test_ppo_beats_price_following_on_pair2(day: Simulator) -> None:
+    options = {"num_envs": 128, "network": {"width": 32, "layers": 1, "log_std": -1.5}}
+    learner = build_learner(day, "ppo", options, 0)
+    for _ in range(12):
+        learner.learn_once(0.0)
+    held_out = build_simulator(day.scenario, "val", year_ids=[0])
+    assert cost(held_out, learner.policy("ppo")) < cost(held_out, PriceFollow())
 
 
 def test_the_analytic_gradient_is_the_derivative_of_the_episode_reward() -> None:
@@ -87,7 +98,7 @@ def test_windows_of_a_staggered_fleet_cover_the_whole_episode() -> None:
 @pytest.mark.parametrize("bootstrap", [False, True])
 def test_ppo_adds_the_value_of_the_final_observation_only_where_asked(bootstrap: bool) -> None:
     toy = Toy()
-    options = {"horizon": STEPS, "num_envs": 4, "bootstrap": bootstrap, "network": NET}
+    options = {"horizon": STEPS, "num_envs": 4, "bootstrap": bootstrap, "network": NET} | UNPRICED
     agent = build_learner(toy.as_simulator(), "ppo", options, 0, reference=torch.zeros(STARTS, STEPS)).agent
     assert isinstance(agent, ppo.Ppo)
     rollout, _ = ppo.collect(toy.as_simulator(), agent)
@@ -97,3 +108,43 @@ def test_ppo_adds_the_value_of_the_final_observation_only_where_asked(bootstrap:
     assert value.abs().min() > 0.0
     torch.testing.assert_close(rollout.next_value[-1], value if bootstrap else torch.zeros(4))
     torch.testing.assert_close(rollout.next_value[:-1], rollout.value[1:])
+
+
+def weights_after_an_update(**options: Any) -> torch.Tensor:
+    """All weights of a PPO actor on the toy after one update."""
+    chosen = {"horizon": STEPS, "num_envs": 16, "target_kl": None, "network": NET} | UNPRICED | options
+    learner = build_learner(Toy().as_simulator(), "ppo", chosen, 0, reference=torch.zeros(STARTS, STEPS))
+    learner.learn_once(0.0)
+    return torch.nn.utils.parameters_to_vector(learner.agent.actor.parameters()).detach()
+
+
+def test_an_update_in_bfloat16_is_close_to_one_in_float32() -> None:
+    exact, rounded = weights_after_an_update(), weights_after_an_update(bf16=True)
+    start = weights_after_an_update(learning_rate=1e-9)
+    moved = (exact - start).norm()
+    assert 0.0 < float((rounded - exact).norm()) < 0.5 * float(moved)
+
+
+def test_tensor_float_32_is_a_matter_of_updates_alone() -> None:
+    before = torch.get_float32_matmul_precision()
+    with ppo.matrix_products(True):
+        assert torch.get_float32_matmul_precision() == "high"
+    assert torch.get_float32_matmul_precision() == before
+    with ppo.matrix_products(False):
+        assert torch.get_float32_matmul_precision() == before
+    assert torch.equal(weights_after_an_update(tf32=True), weights_after_an_update())  # on a CPU it changes nothing
+
+
+def test_the_learning_rate_falls_where_kl_is_large_and_rises_where_it_is_small() -> None:
+    rates = []
+    for kl in (0.05, 0.02, 0.005, 1e9):
+        rate = torch.tensor(1e-3)
+        ppo.adapt(rate, torch.tensor(kl), 0.02)
+        rates.append(float(rate))
+    assert rates == pytest.approx([1e-3 / 1.5, 1e-3, 1.5e-3, 1e-3 / 1.5])
+    floor = torch.tensor(1.1e-5)
+    ppo.adapt(floor, torch.tensor(1.0), 0.02)
+    assert float(floor) == pytest.approx(1e-5)
+    kept = torch.tensor(5.0)
+    ppo.adapt(kept, torch.tensor(1.0), None)
+    assert float(kept) == 5.0

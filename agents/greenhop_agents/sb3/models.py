@@ -95,8 +95,9 @@ def load_sb3(agent: Mapping[str, Any], weights: Mapping[str, Tensor], sim: Simul
 
 def build_env(sim: Simulator, agent: Mapping[str, Any], seed: int) -> HubVecEnv:
     """The environments that an agent's configuration asks for."""
-    beyond = reference_rewards(sim) if agent.get("beyond_price_follow") else None
-    return HubVecEnv(sim, agent["num_envs"], seed, beyond, agent.get("bootstrap", False))
+    shaping = bool(agent.get("shaping", False))
+    beyond = reference_rewards(sim, shaping) if agent.get("beyond_price_follow") else None
+    return HubVecEnv(sim, agent["num_envs"], seed, beyond, agent.get("bootstrap", False), shaping)
 
 
 def build_agent(env: HubVecEnv, agent: Mapping[str, Any], seed: int) -> BaseAlgorithm:

@@ -17,7 +17,7 @@ from greenhop.errors import ConfigError
 from greenhop.rewards import REPORTED
 from greenhop.simulator import Simulator
 from greenhop.vector_env import TensorVectorEnv, checked_action, spaces
-from greenhop_agents.reference import at
+from greenhop_agents.reference import at, gain
 
 
 class HubVecEnv(VecEnv):
@@ -31,12 +31,19 @@ class HubVecEnv(VecEnv):
             what price following earns (`reference_rewards`): a control variate, it leaves the optimal policy alone.
         bootstrap: whether algorithms shall add the value of the last observation. Without it an episode is a whole:
             its last step has priced the work and energy that it leaves (`terminal`), which a value would count twice.
+        shaping: whether rewards include the change of `potential` (reference.py); then `beyond` must as well.
     """
 
     def __init__(
-        self, sim: Simulator, num_envs: int, seed: int = 0, beyond: Tensor | None = None, bootstrap: bool = False
+        self,
+        sim: Simulator,
+        num_envs: int,
+        seed: int = 0,
+        beyond: Tensor | None = None,
+        bootstrap: bool = False,
+        shaping: bool = False,
     ) -> None:
-        self.sim, self._beyond, self._bootstrap = sim, beyond, bootstrap
+        self.sim, self._beyond, self._bootstrap, self._shaping = sim, beyond, bootstrap, shaping
         observation_space, action_space = spaces(sim)
         self.tensors = TensorVectorEnv(sim, num_envs, seed)
         self.render_mode = None
@@ -63,8 +70,11 @@ class HubVecEnv(VecEnv):
         with torch.no_grad():
             action = torch.from_numpy(self._actions).to(self.sim.params.device)
             expected = 0.0 if self._beyond is None else at(self._beyond, self.sim, self.tensors.carry)
+            before = self.tensors.carry.state
             obs, reward, truncated, reported = self.tensors.step(action)
             reward = reward - expected
+            if self._shaping:
+                reward = reward + gain(self.sim.params, before, self.tensors.carry.state)
             rewards = _numpy(reward)
             self._totals += _numpy(reported)
             self._returns += rewards
