@@ -190,6 +190,8 @@ def warm_start(
 ) -> list[float]:
     """Train `parameters`, on which `act` (`[B, O]` → `[B, A]`) depends, to do what the teacher does.
 
+    Every seed is shown the same episodes, so that plans are solved once; `seed` orders the states they are fitted in.
+
     `update(done, total, note)` is told of every step of the way.
 
     Returns:
@@ -208,7 +210,7 @@ def warm_start(
         )
     teacher = find_teacher(config.teacher, sim)
     generator = Generator(sim.params.device).manual_seed(seed)
-    shuffled = torch.randperm(sim.bank.n_starts, generator=generator, device=generator.device)
+    shuffled = torch.randperm(sim.bank.n_starts, generator=Generator().manual_seed(0)).to(generator.device)
     learner = ActionPolicy("learner", act)
     losses: list[float] = []
     data: list[Demonstrations] = []

@@ -165,5 +165,5 @@ def _inside(params: Params, state: State) -> State:
 
 PLANNERS: dict[str, Callable[[], Policy]] = {
     "mpc": Mpc,
-    "mpc_perfect": lambda: Mpc("mpc_perfect", perfect=True),
+    "mpc_perfect": lambda: Mpc("mpc_perfect", MpcSettings(horizon_h=48), perfect=True),
 }

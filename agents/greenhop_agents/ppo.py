@@ -24,7 +24,7 @@ from greenhop_agents.gae import gae
 from greenhop_agents.networks import Actor, NetworkConfig, build_actor, build_critic, entropy, log_prob
 from greenhop_agents.parallel import Team
 from greenhop_agents.reference import at, gain, reference_rewards
-from greenhop_agents.rollout import Fleet, advance, launch
+from greenhop_agents.rollout import Fleet, Ticker, advance, launch, ticker
 
 METRICS = ("policy_loss", "value_loss", "approx_kl", "clip_fraction", "grad_norm")
 RATE_STEP = 1.5  # how much the learning rate moves when KL leaves its band: as in rsl_rl
@@ -52,6 +52,7 @@ class PpoConfig(BaseModel):
     shaping: bool = True  # rewards include the change of the potential, see reference.py
     bf16: bool = False  # networks are updated in bfloat16 where that is safe (torch.autocast)
     tf32: bool = False  # and their float32 products in TensorFloat-32, on GPUs that have it; the simulator's never
+    compile: bool = False  # the step as one compiled graph
     network: NetworkConfig = NetworkConfig()
 
 
@@ -65,6 +66,7 @@ class Ppo:
     optimiser: torch.optim.Optimizer
     learning_rate: Tensor
     fleet: Fleet
+    step: Ticker
     generator: Generator
     reference: Tensor  # [E, T]
     team: Team
@@ -108,6 +110,7 @@ def build_ppo(
         optimiser=optimiser,
         learning_rate=rate,
         fleet=launch(sim, mine.stop - mine.start, seed, config.horizon, mine.start),
+        step=ticker(sim, mine.stop - mine.start, config.compile),
         generator=Generator(device).manual_seed(seed),
         reference=reference_rewards(sim, config.shaping) if reference is None else reference,
         team=team,
@@ -119,26 +122,24 @@ def build_ppo(
 def collect(sim: Simulator, agent: Ppo) -> tuple[Rollout, Fleet]:
     """Run the policy for `horizon` steps. Noise is drawn for the whole team: its size changes no trajectory."""
     c, fleet, mine = agent.config, agent.fleet, agent.team.share(agent.config.num_envs)
-    obs = sim.observe(fleet.carry)
     rows: list[tuple[Tensor, ...]] = []
     for _ in range(c.horizon):
-        usual = at(agent.reference, sim, fleet.carry)
+        obs, usual = fleet.obs, at(agent.reference, sim, fleet.carry)
         mean, log_std = agent.actor(obs)
         eps = torch.randn(c.num_envs, mean.shape[1], generator=agent.generator, device=mean.device)[mine]
         bid = mean + torch.exp(log_std) * eps
         before = fleet.carry.state
-        fleet, stepped = advance(sim, fleet, torch.tanh(bid))
+        fleet, stepped = advance(sim, fleet, torch.tanh(bid), agent.step)
         reward = stepped.reward - usual
         if c.shaping:
             reward = reward + gain(sim.params, before, stepped.final.state)
         value, after = agent.critic(obs) * agent.scale, torch.zeros_like(usual)
         if c.bootstrap and stepped.truncated.any():
-            after = agent.critic(sim.observe(stepped.final)) * agent.scale
+            after = agent.critic(stepped.final_obs) * agent.scale
         ends = stepped.final.state.t >= sim.params.steps
         rows.append((obs, bid, log_prob(bid, mean, log_std), reward, value, after, ends))
-        obs = sim.observe(fleet.carry)
     seen, bids, logp, reward, values, after, ends = (torch.stack(x) for x in zip(*rows, strict=True))
-    following = torch.cat((values[1:], (agent.critic(obs) * agent.scale).unsqueeze(0)))
+    following = torch.cat((values[1:], (agent.critic(fleet.obs) * agent.scale).unsqueeze(0)))
     return Rollout(seen, bids, logp, reward, values, torch.where(ends, after, following), ends), fleet
 
 

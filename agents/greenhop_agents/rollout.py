@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from greenhop.rewards import reward_of
+from greenhop.compiled import CompiledOutcome, Outcome, outcome
 from greenhop.simulator import Carry, Simulator, choose, random_start
-from greenhop.state import Flows, State
+from greenhop.state import State
+
+Ticker = Callable[[Carry, Tensor], tuple[Carry, Outcome]]  # one step with actions [B, A]
+
+
+def ticker(sim: Simulator, num_envs: int, compile: bool) -> Ticker:
+    """The step of a fleet of `num_envs`, compiled or as it is written."""
+    return CompiledOutcome(sim, num_envs) if compile else partial(outcome, sim)
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,7 @@ class Fleet:
     """
 
     carry: Carry
+    obs: Tensor  # [B, O] of the carry
     t: NDArray[np.int64]  # [B] step in the episode
     env: Tensor  # [B] int64 number of each environment, which its starts follow from
     episode: Tensor  # [B] int64 episodes begun so far
@@ -42,7 +51,7 @@ class Stepped:
     reward: Tensor  # [B]
     truncated: NDArray[np.bool_]  # [B]
     final: Carry  # carry after the step; where truncated, the end of an episode
-    flows: Flows
+    final_obs: Tensor  # [B, O] its observation
 
 
 def launch(sim: Simulator, num_envs: int, seed: int, every: int | None = None, first_env: int = 0) -> Fleet:
@@ -51,8 +60,10 @@ def launch(sim: Simulator, num_envs: int, seed: int, every: int | None = None, f
     Staggering runs price following (the zero action) until environment i has reached step `every·i mod T`.
     """
     env = torch.arange(first_env, first_env + num_envs, device=sim.params.device)
+    carry = _fresh(sim, seed, env, torch.zeros_like(env))
     fleet = Fleet(
-        carry=_fresh(sim, seed, env, torch.zeros_like(env)),
+        carry=carry,
+        obs=sim.observe(carry),
         t=np.zeros(num_envs, dtype=np.int64),
         env=env,
         episode=torch.ones_like(env),
@@ -72,36 +83,43 @@ def _stagger(sim: Simulator, fleet: Fleet, offset: NDArray[np.int64]) -> Fleet:
         for done in range(longest):
             waiting = torch.from_numpy(longest - done > offset).to(action.device)
             carry = choose(waiting, start, sim.act(choose(waiting, start, carry), action)[0])
-    return Fleet(carry, offset.astype(np.int64), fleet.env, fleet.episode, fleet.seed)
+    return replace(fleet, carry=carry, obs=sim.observe(carry), t=offset.astype(np.int64))
 
 
 def _fresh(sim: Simulator, seed: int, env: Tensor, episode: Tensor) -> Carry:
     return sim.begin(random_start(torch.full_like(env, seed), env, episode, sim.bank.n_starts))
 
 
-def advance(sim: Simulator, fleet: Fleet, action: Tensor) -> tuple[Fleet, Stepped]:
-    """One step with actions `[B, A]`, through which gradients flow; episodes that end begin anew."""
-    carry, flows = sim.act(fleet.carry, action)
+def advance(sim: Simulator, fleet: Fleet, action: Tensor, step: Ticker) -> tuple[Fleet, Stepped]:
+    """One `step` with actions `[B, A]`, through which gradients flow; episodes that end begin anew."""
+    carry, seen = step(fleet.carry, action)
     truncated = fleet.t + 1 == sim.params.steps
-    stepped = Stepped(reward_of(sim.params, flows), truncated, carry, flows)
+    stepped = Stepped(seen.reward, truncated, carry, seen.obs)
     if not truncated.any():
-        return Fleet(carry, fleet.t + 1, fleet.env, fleet.episode, fleet.seed), stepped
+        return replace(fleet, carry=carry, obs=seen.obs, t=fleet.t + 1), stepped
     ended = carry.state.t >= sim.params.steps
-    carry = choose(ended, _fresh(sim, fleet.seed, fleet.env, fleet.episode), carry)
-    t = np.where(truncated, 0, fleet.t + 1)
-    return Fleet(carry, t, fleet.env, fleet.episode + ended, fleet.seed), stepped
+    fresh = _fresh(sim, fleet.seed, fleet.env, fleet.episode)
+    after = replace(
+        fleet,
+        carry=choose(ended, fresh, carry),
+        obs=torch.where(ended.unsqueeze(-1), sim.observe(fresh), seen.obs),
+        t=np.where(truncated, 0, fleet.t + 1),
+        episode=fleet.episode + ended,
+    )
+    return after, stepped
 
 
 def detach(fleet: Fleet) -> Fleet:
     """The same fleet, cut off from the gradient."""
-    state = type(fleet.carry.state)(*(x.detach() for x in fleet.carry.state))
-    return Fleet(Carry(state, fleet.carry.packed), fleet.t, fleet.env, fleet.episode, fleet.seed)
+    state = State(*(x.detach() for x in fleet.carry.state))
+    return replace(fleet, carry=Carry(state, fleet.carry.packed), obs=fleet.obs.detach())
 
 
 def fleet_state(fleet: Fleet) -> dict[str, Any]:
     """Everything a checkpoint needs to go on with these episodes."""
     return {
         "state": dict(fleet.carry.state._asdict()),
+        "obs": fleet.obs,
         "t": torch.from_numpy(fleet.t),
         "env": fleet.env,
         "episode": fleet.episode,
@@ -115,4 +133,4 @@ def restore_fleet(sim: Simulator, data: Mapping[str, Any]) -> Fleet:
     state = State(**{name: x.to(device) for name, x in data["state"].items()})
     packed = sim.bank.table.index_select(0, state.world_row + state.t)
     env, episode = data["env"].to(device), data["episode"].to(device)
-    return Fleet(Carry(state, packed), data["t"].numpy(), env, episode, data["seed"])
+    return Fleet(Carry(state, packed), data["obs"].to(device), data["t"].numpy(), env, episode, data["seed"])

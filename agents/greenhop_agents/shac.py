@@ -30,7 +30,7 @@ from greenhop.config import Count, NonNegative, Positive
 from greenhop.simulator import Simulator
 from greenhop_agents.networks import Actor, NetworkConfig, build_actor, build_critic
 from greenhop_agents.reference import at, reference_rewards
-from greenhop_agents.rollout import Fleet, advance, detach, launch
+from greenhop_agents.rollout import Fleet, Ticker, advance, detach, launch, ticker
 
 
 class ShacConfig(BaseModel):
@@ -53,6 +53,7 @@ class ShacConfig(BaseModel):
     average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9  # weights are averaged over updates; the mean is the policy
     std_anneal: bool = True  # exploration noise falls with the learning rate
     bootstrap: bool = False  # the terminal term closes the account, so an episode's end is worth nothing more
+    compile: bool = False  # the step and its gradient as one compiled graph
     network: NetworkConfig = NetworkConfig()
 
 
@@ -68,6 +69,7 @@ class Shac:
     actor_optimiser: torch.optim.Optimizer
     critic_optimiser: torch.optim.Optimizer
     fleet: Fleet
+    step: Ticker
     generator: Generator
     reference: Tensor  # [E, T] what price following earns, see reference.py
     update: int = 0
@@ -100,6 +102,7 @@ def build_shac(sim: Simulator, config: ShacConfig, seed: int, reference: Tensor 
         actor_optimiser=torch.optim.Adam(actor.parameters(), config.learning_rate, betas=(0.9, 0.95)),
         critic_optimiser=torch.optim.Adam(critic.parameters(), config.critic_learning_rate, betas=(0.9, 0.95)),
         fleet=launch(sim, config.num_envs, seed, every),
+        step=ticker(sim, config.num_envs, config.compile),
         generator=Generator(device).manual_seed(seed),
         reference=reference_rewards(sim) if reference is None else reference,
     )
@@ -119,9 +122,8 @@ def collect(sim: Simulator, agent: Shac, noise: float) -> tuple[Window, Fleet]:
     steps: list[tuple[Tensor, Tensor, Tensor]] = []
     ends: list[NDArray[np.bool_]] = []
     for _ in range(h):
-        obs = sim.observe(fleet.carry)
-        usual = at(agent.reference, sim, fleet.carry)
-        fleet, stepped = advance(sim, fleet, explore(agent.actor, obs, noise, agent.generator))
+        obs, usual = fleet.obs, at(agent.reference, sim, fleet.carry)
+        fleet, stepped = advance(sim, fleet, explore(agent.actor, obs, noise, agent.generator), agent.step)
         reward = stepped.reward - usual
         total = total + discount * reward
         discount = discount * c.gamma
@@ -129,17 +131,17 @@ def collect(sim: Simulator, agent: Shac, noise: float) -> tuple[Window, Fleet]:
         if stepped.truncated.any():
             cut = stepped.final.state.t >= sim.params.steps
             if c.bootstrap:
-                after = torch.where(cut, agent.target(sim.observe(stepped.final)), 0.0)
+                after = torch.where(cut, agent.target(stepped.final_obs), 0.0)
             total = total + discount * after
             discount = torch.where(cut, torch.ones_like(discount), discount)
         steps.append((obs.detach(), reward.detach(), after.detach()))
         ends.append(stepped.truncated)
     going = fleet.carry.state.t > 0
     if not ends[-1].all():
-        total = total + discount * torch.where(going, agent.target(sim.observe(fleet.carry)), 0.0)
+        total = total + discount * torch.where(going, agent.target(fleet.obs), 0.0)
     obs, reward, after = (torch.stack(x) for x in zip(*steps, strict=True))
-    last = sim.observe(fleet.carry).detach()
-    return Window(total.mean() / h, obs, reward, after, np.stack(ends), last), detach(fleet)
+    fleet = detach(fleet)
+    return Window(total.mean() / h, obs, reward, after, np.stack(ends), fleet.obs), fleet
 
 
 def explore(actor: Actor, obs: Tensor, noise: float, generator: Generator) -> Tensor:
