@@ -8,7 +8,9 @@ from pathlib import Path
 
 
 def hardware() -> str:
-    """Processor and usable cores."""
+    """Processor, usable cores and graphics card."""
+    import torch
+
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -16,4 +18,5 @@ def hardware() -> str:
     except OSError:
         pass  # not Linux: the short name must do
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores"
+    card = f", {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else ""
+    return f"{name}, {cores} cores{card}"

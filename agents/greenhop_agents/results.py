@@ -20,6 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from greenhop.state import COST_TERMS
 from greenhop_agents.benchmark import Collected
 from greenhop_agents.evaluate import score
+from greenhop_agents.hardware import hardware
 from greenhop_agents.jobs import BOUND, REFERENCE, Done, Result
 from greenhop_agents.runs import PACKAGES, git_commit
 from greenhop_agents.stats import Array
@@ -172,7 +173,7 @@ def facts_of(command: str, wall_s: float, collected: Collected) -> dict[str, Any
         "command": command,
         "commits": sorted({r["commit"] for r in results if r.get("commit")} or {git_commit() or "unknown"}),
         "seeds": collected.plan.benchmark.seeds,
-        "hardware": _hardware(),
+        "hardware": hardware(),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
         "wall_s": wall_s,
@@ -181,21 +182,6 @@ def facts_of(command: str, wall_s: float, collected: Collected) -> dict[str, Any
         "jobs": len(collected.plan.jobs),
         "cannot_act": collected.plan.skipped,
     }
-
-
-def _hardware() -> str:
-    """Processor, usable cores and graphics card of this machine."""
-    import torch
-
-    name = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    except OSError:
-        pass  # not Linux: the short name must do
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    card = f", {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else ""
-    return f"{name}, {cores} cores{card}"
 
 
 def write_results(results: Results, root: Path) -> None:

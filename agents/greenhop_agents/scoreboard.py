@@ -73,7 +73,7 @@ def compared_decisions(lines: Sequence[Line]) -> list[str]:
 
 def as_table(lines: Sequence[Line], title: str) -> Table:
     """The table that scripts print."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0)
     table.add_column("policy", no_wrap=True)
     for heading in (
         "cost\nmillion\nCNY",
