@@ -25,7 +25,7 @@ def main(config: DictConfig) -> None:
 
     from greenhop_agents.benchmark import make_plan, run_plan
     from greenhop_agents.progress import progress_bar
-    from greenhop_agents.report import write_report
+    from greenhop_agents.report import publish, write_report
     from greenhop_agents.report_tables import sentence, short_settings, short_table
     from greenhop_agents.results import facts_of, gather
 
@@ -40,6 +40,8 @@ def main(config: DictConfig) -> None:
     }
     results = gather(collected, root, facts)
     write_report(results, root)
+    if config.publish is not None:
+        publish(root, Path(config.publish))
     console = Console()
     for scenario in results.scenarios[:1]:
         console.print(short_table(results, scenario))

@@ -18,12 +18,13 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from greenhop.errors import ConfigError
 from greenhop.rewards import REPORTED
 from greenhop.scenarios import load_scenario
 from greenhop.simulator import build_simulator
 from greenhop_agents.jobs import Done, Job, carry_out
 from greenhop_agents.plots import colour_of, reference_savings
-from greenhop_agents.report import markdown, write_report
+from greenhop_agents.report import PUBLISHED, markdown, publish, write_report
 from greenhop_agents.report_tables import line_of, sentence, short_table, table_rows
 from greenhop_agents.results import COLUMNS, Curve, Results
 
@@ -141,6 +142,23 @@ def test_every_figure_is_there_as_png_and_svg(folder: Path) -> None:
     names = {"scores", "learning", "breakdown", "pareto", "profile", "week-price_follow", "flows-price_follow"}
     assert {p.stem for p in (folder / "figures").glob("*.png")} == names
     assert {p.stem for p in (folder / "figures").glob("*.svg")} == names
+
+
+def test_what_is_published_is_a_page_with_its_pictures(folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "results" / "known"
+    (target / "figures").mkdir(parents=True)
+    (target / "figures" / "week-old.png").touch()
+    publish(folder, target)
+    pictures = {p.name for p in (folder / "figures").glob("*.png")}
+    assert {p.name for p in target.iterdir()} == {*PUBLISHED, "figures"}
+    assert {p.name for p in (target / "figures").iterdir()} == pictures
+    assert set(re.findall(r"\(figures/(.+?)\)", (target / "table.md").read_text(encoding="utf-8"))) == pictures
+
+
+def test_a_folder_that_cannot_be_published_to_is_one_line(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"publish = .* cannot be written"):
+        publish(folder, tmp_path / "file")
 
 
 def test_drawing_twice_gives_the_same_bytes(results: Results, folder: Path, tmp_path: Path) -> None:

@@ -1,25 +1,48 @@
-"""What people look at, in one folder: `table.md`, a self-contained `report.html`, figures, and TensorBoard files."""
+"""What people look at, in one folder: `table.md`, a self-contained `report.html`, figures, and TensorBoard files.
+
+`publish` copies what is small and worth keeping into another folder, such as one under version control.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from greenhop.errors import ConfigError
 from greenhop_agents.draw import draw_all
-from greenhop_agents.report_page import page
+from greenhop_agents.report_page import caption, page
 from greenhop_agents.report_tables import HEADINGS, SCORE_NOTE, sentence, settings_rows, table_rows, told
 from greenhop_agents.report_tensorboard import write_tensorboard
 from greenhop_agents.results import Results, write_results
+
+PUBLISHED = ("results.csv", "table.md", "facts.json")  # beside figures/*.png
 
 
 def write_report(results: Results, root: Path) -> None:
     """Everything in one folder: tables, figures, page, TensorBoard."""
     write_results(results, root)
     figures = draw_all(results, root / "figures")
-    _write(root / "table.md", markdown(results))
+    _write(root / "table.md", markdown(results, figures))
     _write(root / "report.html", page(results, figures))
     write_tensorboard(results, root)
+
+
+def publish(root: Path, folder: Path) -> None:
+    """Copy `PUBLISHED` and the figures as PNG from a report at `root`; figures of an earlier one go.
+
+    Raises:
+        ConfigError: `folder` cannot be written.
+    """
+    try:
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+        for old in (folder / "figures").glob("*.png"):
+            old.unlink()
+        for path in [root / name for name in PUBLISHED] + sorted((root / "figures").glob("*.png")):
+            shutil.copyfile(path, folder / path.relative_to(root))
+    except OSError as error:
+        raise ConfigError(f"publish = {str(folder)!r} cannot be written: {error.strerror}") from None
 
 
 def _write(path: Path, text: str) -> None:
@@ -28,8 +51,8 @@ def _write(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def markdown(results: Results) -> str:
-    """`table.md`."""
+def markdown(results: Results, figures: Iterable[str] = ()) -> str:
+    """`table.md`, with the pictures `figures` of the folder beside it."""
     parts = [f"# {results.facts.get('title', 'Benchmark')}\n"]
     if len(results.scenarios) > 1:
         head, *rows = settings_rows(results)
@@ -40,6 +63,9 @@ def markdown(results: Results) -> str:
     parts += [f"{SCORE_NOTE}\n", *(f"- {name}: {value}" for name, value in told(results)), ""]
     if results.failures:
         parts += ["## Failed jobs\n", *(f"- `{d.job.kind} {d.job.label}`: {d.error}" for d in results.failures), ""]
+    for name in figures:
+        heading, text = caption(name)
+        parts += [f"## {heading}\n", f"![{heading}](figures/{name}.png)\n", f"{text}\n"]
     return "\n".join(parts)
 
 

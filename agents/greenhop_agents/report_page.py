@@ -37,6 +37,13 @@ PREFIXES = {
 }
 
 
+def caption(figure: str) -> tuple[str, str]:
+    """Heading of a figure, and what it shows."""
+    prefix, _, policy = figure.partition("-")
+    heading, text = CAPTIONS.get(figure) or PREFIXES[prefix]
+    return heading.format(policy), text
+
+
 def page(results: Results, figures: dict[str, Path]) -> str:
     """`report.html`: one file, nothing fetched."""
     title = escape(str(results.facts.get("title", "Benchmark")))
@@ -72,13 +79,11 @@ def _html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _html_figure(name: str, path: Path) -> str:
-    prefix, _, policy = name.partition("-")
-    heading, caption = CAPTIONS.get(name) or PREFIXES[prefix]
+    heading, shown = map(escape, caption(name))
     data = base64.b64encode(path.read_bytes()).decode("ascii")
-    text = escape(heading.format(policy))
     return (
-        f"<figure id='{escape(name)}'><h2>{text}</h2><img alt='{text}' src='data:image/svg+xml;base64,{data}'>"
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        f"<figure id='{escape(name)}'><h2>{heading}</h2><img alt='{heading}' src='data:image/svg+xml;base64,{data}'>"
+        f"<figcaption>{shown}</figcaption></figure>"
     )
 
 

@@ -189,6 +189,10 @@ def told(results: Results) -> list[tuple[str, str]]:
         "commit": ", ".join(f.get("commits", [])),
         "hardware": f.get("hardware", ""),
         "time": f"{f.get('wall_s', 0):,.0f} s of wall time in this run, {f.get('job_s', 0):,.0f} s in jobs altogether",
+        "training": "; ".join(
+            f"{agent} {t['steps']:,} steps in {t['wall_s'] / 60:,.0f} min a run"
+            for agent, t in f.get("training", {}).items()
+        ),
         "not tested": "; ".join(
             f"{agent} in {', '.join(labels)} (other numbers of hubs, links or units than it was trained on)"
             for agent, labels in f.get("cannot_act", {}).items()

@@ -181,6 +181,19 @@ def facts_of(command: str, wall_s: float, collected: Collected) -> dict[str, Any
         "resumed_jobs": collected.resumed,
         "jobs": len(collected.plan.jobs),
         "cannot_act": collected.plan.skipped,
+        "training": _training(collected),
+    }
+
+
+def _training(collected: Collected) -> dict[str, dict[str, float]]:
+    """By trained agent: environment steps of a run, and the mean wall time of its runs."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for job, result in collected.of_kind("train"):
+        config = job.spec["config"]
+        found.setdefault(config["agent"]["name"], []).append((int(config["total_steps"]), result["seconds"]))
+    return {
+        agent: {"steps": runs[0][0], "wall_s": sum(seconds for _, seconds in runs) / len(runs)}
+        for agent, runs in found.items()
     }
 
 
