@@ -147,6 +147,7 @@ def test_a_site_goes_with_everything_that_belongs_to_it() -> None:
         (["++benchmark.train={sb3_pp: {total_steps: 1}}"], "did you mean sb3_ppo"),
         (["++benchmark.train={stay: {total_steps: 1}}"], "no agent of that name is trained"),
         (["++benchmark.train={sb3_ppo: {total_step: 1}}"], "did you mean total_steps"),
+        (["++benchmark.train={sb3_ppo: {scenario: {years: {trian: 1}}}}"], "did you mean train"),
     ],
 )
 def test_mistakes_in_settings_and_changes_are_answered_with_the_nearest_name(

@@ -125,7 +125,7 @@ def _plan(config: DictConfig) -> Plan:
         for label, e in _evaluations(benchmark, str(config.scenario.name)).items()
     }
     home = _sizes(shapes_of(parse_scenario(trained)))
-    _check_changes(benchmark)
+    _check_changes(benchmark, trained)
     plan = Plan(benchmark, settings, _bound_jobs(benchmark, settings) if benchmark.bound else [])
     for name in dict.fromkeys([*benchmark.agents, REFERENCE]):
         base = agent_config(name)
@@ -152,7 +152,7 @@ def _sizes(shapes: Shapes) -> tuple[int, int]:
     return shapes.obs_size, shapes.action_size
 
 
-def _check_changes(benchmark: BenchmarkConfig) -> None:
+def _check_changes(benchmark: BenchmarkConfig, trained: Mapping[str, Any]) -> None:
     """Every change of a training must name an agent that can be trained and a key that its configuration has."""
     for name, changes in benchmark.train.items():
         where = f"benchmark.train.{name}"
@@ -161,8 +161,10 @@ def _check_changes(benchmark: BenchmarkConfig) -> None:
             raise ConfigError(f"{where}: no agent of that name is trained{nearest(name, choices('agent'))}")
         known = list(keys_of(OmegaConf.create(base)))
         for key in keys_of(OmegaConf.create(changes)):
-            if key not in known and not key.startswith("agent.options."):  # those are judged by the learner
+            if key not in known and not key.startswith(("agent.options.", "scenario.")):  # their schemas judge those
                 raise ConfigError(f"{where}.{key}: unknown key{nearest(key, known)}")
+        changed = OmegaConf.merge(trained, changes.get("scenario", {}))
+        parse_scenario(cast(dict[str, Any], OmegaConf.to_container(changed)), where)
 
 
 def agent_config(name: str) -> dict[str, Any] | None:
@@ -200,7 +202,6 @@ def _training_job(config: DictConfig, benchmark: BenchmarkConfig, name: str, see
     data = OmegaConf.to_container(merged, resolve=True)
     assert isinstance(data, dict)
     data = {str(k): v for k, v in data.items() if k not in NOT_OURS}
-    parse_scenario(data["scenario"])
     return Job("train", f"{name}-s{seed}", {"config": data, "run": f"{name}-s{seed}-{key_of(json.dumps(data))[:8]}"})
 
 
