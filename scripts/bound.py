@@ -34,6 +34,7 @@ def main(config: DictConfig) -> None:
     options = Options(solver=config.solver.name, time_limit_s=config.solver.time_limit_s)
     starts = sim.bank.spread(config.episodes).tolist()
     with progress_bar(f"bounds of {scenario.name}", "episode") as progress:
+        progress(0, len(starts))
         bounds = episode_bounds(sim, starts, options, config.workers, progress, use_cache=config.cache)
     title = f"{scenario.name}, {config.split}: clairvoyant optimum of {len(bounds)} episodes"
     Console().print(_table(bounds, title, f"solver: CPU time of {config.solver.name} on {hardware()}"))

@@ -11,7 +11,7 @@ from greenhop.errors import ConfigError, SolverError
 from greenhop.lp.solve import Options
 from greenhop_agents import bounds as module
 from greenhop_agents.bounds import Task, episode_bounds, episode_window
-from greenhop_agents.nodal import check_prices_path, save_prices
+from greenhop_agents.nodal import check_prices_path, panels, save_prices
 from tests.sims import day_sim
 
 
@@ -82,6 +82,21 @@ def test_nodal_prices_are_written_as_arrays_or_as_a_figure(tmp_path: Path, name:
             assert {"pools", "links", "work", "capacity"} <= set(stored.files)
     else:
         assert path.stat().st_size > 5000
+
+
+def test_the_figure_of_prices_shows_power_work_pools_and_the_links_that_are_full() -> None:
+    params = day_sim("pair2").params
+    steps, regions, links = 4, params.n_regions, len(params.links)
+    work = np.zeros((steps, regions, len(params.deferrable), params.n_slots))
+    work[:, 0, 0, :2] = [100.0, 300.0]
+    duals = {"power": np.ones((steps, regions)), "work": work, "links": np.zeros((steps, links))}
+    duals["capacity"] = np.ones((steps, regions, len(params.pools)))
+    assert [panel.unit for panel in panels(duals, params)] == ["CNY/MWh"] * 3
+    duals["links"][2, 1] = -8.0
+    *_, waiting, _, crowded = panels(duals, params)
+    assert waiting.price[:, 0] == pytest.approx(200.0)
+    assert list(crowded.names) == [" → ".join(params.links[1])]
+    assert crowded.price.max() == 8.0
 
 
 def test_a_path_for_prices_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:

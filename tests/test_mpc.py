@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from greenhop.errors import ConfigError
+from greenhop.lp import LinearProgram, Window, build
+from greenhop.lp.model import Pattern
 from greenhop.simulator import Carry, Simulator, build_simulator
 from greenhop.state import State
 from greenhop.world.forecast import Forecast
 from greenhop.world.year import generate_year
+from greenhop_agents import mpc
 from greenhop_agents.bounds import episode_bounds
 from greenhop_agents.evaluate import evaluate
 from greenhop_agents.mpc import Mpc, MpcSettings
@@ -92,6 +95,23 @@ def test_an_environment_decides_alone_as_in_a_batch() -> None:
     alone.reset(sim)
     second = Carry(State(*(x[1:] for x in carry.state)), carry.packed[1:])
     assert torch.equal(both.decide(sim, carry).serve_mwh[1:], alone.decide(sim, second).serve_mwh)
+
+
+def test_windows_at_one_phase_of_the_clock_share_a_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim, policy = build_simulator("pair2", "val", overrides=["episode.length_h=96"], year_ids=[0]), Mpc()
+    known: list[Pattern | None] = []
+
+    def seen(window: Window, pattern: Pattern | None) -> LinearProgram:
+        known.append(pattern)
+        return build(window, pattern)
+
+    monkeypatch.setattr(mpc, "build", seen)
+    policy.reset(sim)
+    with torch.no_grad():
+        carry = sim.begin(torch.tensor([40]))
+        for _ in range(30):
+            carry, _ = sim.advance(carry, policy.decide(sim, carry))
+    assert [pattern is None for pattern in known] == [True] * 24 + [False] * 6
 
 
 def test_a_new_episode_forgets_the_old_window() -> None:

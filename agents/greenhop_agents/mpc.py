@@ -12,6 +12,10 @@ included), reads the present row exactly and later rows from an outlook, and end
 
   α = 1 fits where one day is like the next: a peak that pays today will pay tomorrow. α = 0, the whole fee, fits where
   high peaks come from single calm days. It is tuned on validation weeks, see `FEE_POWER` and docs/baselines.md.
+
+Where the deadline clock stands as it stood a cycle before, the programme's columns, rows and places of coefficients are
+taken from then and only its numbers (costs, bounds, right-hand sides, PUE coefficients) are computed. HiGHS gets the
+programme whole, and the last basis moved along.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ from torch import Tensor
 from greenhop.errors import ConfigError
 from greenhop.lp.coarse import coarsen, spans
 from greenhop.lp.columns import Index
-from greenhop.lp.model import build
+from greenhop.lp.model import Pattern, build
 from greenhop.lp.replay import plan_at, plan_of
 from greenhop.lp.solve import Options, Solver, SolverName
 from greenhop.lp.window import Window, episode_terminal, make_window
@@ -58,8 +62,9 @@ class MpcSettings:
 class Controller:
     """The controller of one environment: its solver keeps the last window, from which the next one starts."""
 
-    def __init__(self, params: Params, settings: MpcSettings) -> None:
+    def __init__(self, params: Params, settings: MpcSettings, patterns: dict[bytes, Pattern] | None = None) -> None:
         self._params, self._settings = params, settings
+        self._patterns = {} if patterns is None else patterns  # by the window's place on the clock
         self._solver = Solver(Options(solver=settings.solver))
         self._begins: Index = np.zeros(0, dtype=np.int64)  # rows at which the snapshots of the last window begin
 
@@ -67,7 +72,9 @@ class Controller:
         """The first step of the best plan for the window of `rows` from `state`, a batch of one in float64."""
         row = int(state.world_row[0] + state.t[0])
         window = self._window(state, rows)
-        lp = build(window)
+        clock = window.phase.tobytes() + window.span.tobytes()
+        lp = build(window, self._patterns.get(clock))
+        self._patterns[clock] = lp.pattern
         begins = row + np.concatenate([[0], np.cumsum(window.span)[:-1]]).astype(np.int64)
         if len(self._begins) and self._begins[0] < row <= self._begins[-1]:
             self._solver.advance(lp, np.searchsorted(self._begins, begins, side="right") - 1)
@@ -117,6 +124,7 @@ class Mpc:
         self._params = build_params(sim.scenario, torch.float64)
         self._outlook: Outlook = PerfectOutlook() if self.perfect else ForecastOutlook()
         self._controllers: dict[int, Controller] = {}
+        self._patterns: dict[bytes, Pattern] = {}  # all environments share them
         self.seconds = []
 
     def decide(self, sim: Simulator, carry: Carry) -> Plan:
@@ -128,7 +136,7 @@ class Mpc:
     def _decide(self, sim: Simulator, i: int, state: State) -> Plan:
         began = process_time()
         if i not in self._controllers:
-            self._controllers[i] = Controller(self._params, self.settings)
+            self._controllers[i] = Controller(self._params, self.settings, self._patterns)
         horizon = round(self.settings.horizon_h / self._params.dt_h)
         steps = min(horizon, self._params.steps - int(state.t[0]))
         rows = self._outlook.rows(sim, int(state.world_row[0] + state.t[0]), steps)

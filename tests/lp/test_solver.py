@@ -54,6 +54,32 @@ def test_a_receding_window_starts_from_the_basis_moved_along() -> None:
     assert iterations["warm"] < 0.7 * iterations["cold"]
 
 
+def test_a_known_pattern_takes_the_numbers_of_another_window() -> None:
+    params, state, rows = world_case("tri3", 40, steps=80)
+    cheaper = replace(params, demand_fee_cny_per_mw=0.3 * params.demand_fee_cny_per_mw)
+    day = [Row(*(x[t : t + params.period] for x in rows)) for t in (0, params.period, 1)]
+    first = build(make_window(params, state, day[0], episode_terminal(params)))
+    later = state._replace(t=state.t + params.period)
+    window = make_window(cheaper, later, day[1], episode_terminal(params))
+    filled, fresh = build(window, first.pattern), build(window)
+    assert filled.pattern is first.pattern
+    assert not np.array_equal(filled.value, first.value)  # PUE
+    for name in ("row", "column", "value", "cost", "col_lower", "col_upper", "implied", "row_lower", "row_upper"):
+        assert np.array_equal(getattr(filled, name), getattr(fresh, name))
+    assert filled.offset == fresh.offset
+
+
+def test_a_pattern_of_another_phase_or_scenario_is_not_used() -> None:
+    params, state, rows = world_case("tri3", 40, steps=80)
+    first = build(make_window(params, state, Row(*(x[:24] for x in rows)), episode_terminal(params)))
+    free = replace(params, demand_fee_cny_per_mw=0.0 * params.demand_fee_cny_per_mw)
+    slow = replace(params, restart_overhead=2.0 * params.restart_overhead)
+    for p, t in ((params, 1), (free, 0), (slow, 0)):
+        empty = state._replace(t=state.t + t, backlog_mwh=0.0 * state.backlog_mwh)
+        window = make_window(p, empty, Row(*(x[t : t + 24] for x in rows)), episode_terminal(p))
+        assert build(window, first.pattern).pattern is not first.pattern
+
+
 def test_numbers_of_windows_at_one_phase_never_change_the_shape() -> None:
     calm = random_case(3)
     names = ("green_mwh", "ppa_mwh", "site_availability", "online_mwh")

@@ -6,7 +6,7 @@ has no such entry (a slot not in use, a link not allowed) its number is −1 and
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ class Layout:
     def __init__(self) -> None:
         self.size = 0
         self._index: dict[str, Index] = {}
+        self._part: dict[str, slice] = {}  # of a flat vector
 
     def add(self, name: str, mask: Mask) -> None:
         """Number the true entries of `mask` as the family `name`."""
@@ -29,6 +30,7 @@ class Layout:
         count = int(mask.sum())
         index[mask] = np.arange(self.size, self.size + count)
         self._index[name] = index
+        self._part[name] = slice(self.size, self.size + count)
         self.size += count
 
     def __getitem__(self, name: str) -> Index:
@@ -45,9 +47,11 @@ class Layout:
 
     def fill(self, out: Array, name: str, values: Array | float) -> None:
         """Write `values`, broadcast to the family's shape, into the flat vector `out`."""
-        index = self._index[name]
-        present = index >= 0
-        out[index[present]] = np.broadcast_to(values, index.shape)[present]
+        index, part = self._index[name], out[self._part[name]]
+        if part.size == index.size:
+            part.reshape(index.shape)[...] = values  # a view: nothing is absent
+        else:
+            part[:] = np.broadcast_to(values, index.shape)[index >= 0]
 
     def read(self, flat: Array, name: str, absent: float = 0.0) -> Array:
         """The family's part of a flat vector in the family's shape; `absent` where it has no entry."""
@@ -57,23 +61,45 @@ class Layout:
         return np.where(index >= 0, flat[np.maximum(index, 0)], absent)
 
 
-class Terms:
-    """Collects coefficients `row, column, value` (arrays that broadcast) and leaves out absent rows and columns."""
+class Places(NamedTuple):
+    """Where the coefficients of a matrix are: column by column, rows ascending within a column."""
 
-    def __init__(self) -> None:
-        self._parts: list[tuple[Index, Index, Array]] = []
+    row: Index  # [N]
+    column: Index  # [N]
+    order: Index  # [N] from the order in which they were added
+    masks: tuple[Mask, ...]  # for each call of `Terms.add`, which of its entries exist
+
+
+class Terms:
+    """Collects coefficients `row, column, value` (arrays that broadcast) and leaves out absent rows and columns.
+
+    With the `places` of an earlier collection, to which the same calls were made, only values are read.
+    """
+
+    def __init__(self, places: Places | None = None) -> None:
+        self._places = places
+        self._masks: list[Mask] = []
+        self._numbers: list[tuple[Index, Index]] = []
+        self._values: list[Array] = []
 
     def add(self, row: Index, column: Index, value: Array | float) -> None:
         """Add `value · x[column]` to the left-hand side of `row`, element by element."""
-        rows, columns, values = np.broadcast_arrays(row, column, np.asarray(value, dtype=np.float64))
-        keep = (rows >= 0) & (columns >= 0)
-        self._parts.append((rows[keep], columns[keep], values[keep]))
+        if self._places is None:
+            rows, columns, _ = np.broadcast_arrays(row, column, np.asarray(value))
+            mask = (rows >= 0) & (columns >= 0)
+            self._masks.append(mask)
+            self._numbers.append((rows[mask], columns[mask]))
+        else:
+            mask = self._places.masks[len(self._values)]
+        self._values.append(np.broadcast_to(np.asarray(value, dtype=np.float64), mask.shape)[mask])
 
-    def collect(self) -> tuple[Index, Index, Array]:
-        """All coefficients, column by column, rows ascending within a column."""
-        row, column, value = (np.concatenate(part) for part in zip(*self._parts, strict=True))
-        order = np.lexsort((row, column))
-        return row[order], column[order], value[order]
+    def collect(self) -> tuple[Places, Array]:
+        """All coefficients and their places."""
+        if self._places is None:
+            row, column = (np.concatenate(part) for part in zip(*self._numbers, strict=True))
+            order = np.lexsort((row, column))
+            self._places = Places(row[order], column[order], order, tuple(self._masks))
+        return self._places, np.concatenate(self._values)[self._places.order]
 
 
 class Arrays:

@@ -8,18 +8,46 @@ coefficients are O(1). Units are powers of two: scaling changes no digit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from greenhop.lp.columns import Array, Index, Layout, Mask, Terms, power_of_two
+from greenhop.lp.columns import Array, Index, Layout, Mask, Places, Terms, power_of_two
 from greenhop.lp.constraints import FAMILIES
 from greenhop.lp.constraints import masks as row_masks
 from greenhop.lp.objective import columns, offset_cny
 from greenhop.lp.objective import masks as column_masks
 from greenhop.lp.window import Window
+from greenhop.params import Params
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What all windows share that belong to one scenario and begin at one phase of its clock: all but the numbers."""
+
+    params: Params
+    phase: Index  # [T]
+    span: Index  # [T]
+    columns: Layout
+    rows: Layout
+    places: Places
+    column_unit: Array
+    row_unit: Array
+    money_cny: float
+
+    def fits(self, w: Window) -> bool:
+        """Whether `w` has the same snapshots on the clock and the same parameters, the demand fee's size aside."""
+        on_clock = np.array_equal(self.phase, w.phase) and np.array_equal(self.span, w.span)
+        return on_clock and _same_structure(self.params, w.params)
+
+
+def _same_structure(a: Params, b: Params) -> bool:
+    """By identity: parameters that `dataclasses.replace` made of one another share all that was not replaced."""
+    fee = "demand_fee_cny_per_mw"
+    rest = all(getattr(a, f.name) is getattr(b, f.name) for f in fields(a) if f.name != fee)
+    return rest and bool(((getattr(a, fee) > 0) == (getattr(b, fee) > 0)).all())
 
 
 @dataclass(frozen=True)
@@ -41,6 +69,7 @@ class LinearProgram:
     column_unit: Array  # [n] MWh or MW per unit of a variable
     row_unit: Array  # [m] MWh or GB per unit of a row
     money_cny: float  # CNY per unit of the objective
+    pattern: Pattern
 
     @property
     def starts(self) -> NDArray[np.int32]:
@@ -62,19 +91,26 @@ class LinearProgram:
 
     def same_shape(self, other: LinearProgram) -> bool:
         """Whether `other` has the same families and coefficients in the same places, so that numbers alone change."""
+        if self.pattern is other.pattern:
+            return True
         return np.array_equal(self.row, other.row) and np.array_equal(self.column, other.column)
 
 
-def build(w: Window) -> LinearProgram:
-    """Assemble the linear programme of a window."""
-    x, row, terms = _layout(column_masks(w)), _layout(row_masks(w)), Terms()
+def build(w: Window, pattern: Pattern | None = None) -> LinearProgram:
+    """Assemble the linear programme of a window; only its numbers where an earlier one's `pattern` fits."""
+    known = pattern if pattern is not None and pattern.fits(w) else None
+    x = known.columns if known else _layout(column_masks(w))
+    row = known.rows if known else _layout(row_masks(w))
+    terms = Terms(known.places if known else None)
     lower, upper = np.zeros(row.size), np.zeros(row.size)
     for name, family in FAMILIES.items():
         sides = family(w, x, row, terms)
         row.fill(lower, name, sides.lower)
         row.fill(upper, name, sides.upper)
-    i, j, value = terms.collect()
-    col_unit, row_unit, money = _units(w, x, row)
+    places, value = terms.collect()
+    known = known or Pattern(w.params, w.phase, w.span, x, row, places, *_units(w, x, row))
+    i, j, money = places.row, places.column, known.money_cny
+    col_unit, row_unit = known.column_unit, known.row_unit
     numbers = _column_numbers(w, x)
     return LinearProgram(
         columns=x,
@@ -92,6 +128,7 @@ def build(w: Window) -> LinearProgram:
         column_unit=col_unit,
         row_unit=row_unit,
         money_cny=money,
+        pattern=known,
     )
 
 

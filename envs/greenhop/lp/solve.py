@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import process_time
 from typing import Literal
@@ -14,7 +15,13 @@ from greenhop.lp.columns import Array, Index
 from greenhop.lp.model import LinearProgram
 from greenhop.lp.warmstart import moved_basis
 
-PRIMAL_SIMPLEX = 4  # HiGHS: a moved basis is nearly feasible, and the primal simplex mends it fastest
+# how HiGHS continues from a moved basis, which is nearly feasible: primal simplex, on the programme as it is (its own
+# scaling on top of ours and shifted bounds double the iterations, see docs/baselines.md)
+WARM: Mapping[str, bool | int | float | str] = {
+    "simplex_strategy": 4,
+    "simplex_scale_strategy": 0,
+    "primal_simplex_bound_perturbation_multiplier": 0.0,
+}
 SolverName = Literal["ipx", "simplex", "hipo", "pdlp"]
 
 
@@ -61,10 +68,8 @@ class Solver:
         self.options = options
         self._lp: LinearProgram | None = None
         self._highs = _Quiet()  # type: ignore[no-untyped-call]
-        self._cold_strategy = int(self._highs.getOptionValue("simplex_strategy")[1])
-        for key, value in _highs_options(options).items():
-            if self._highs.setOptionValue(key, value) == highspy.HighsStatus.kError:
-                raise SolverError(f"HiGHS {self._highs.version()} does not know the option {key} = {value!r}")
+        self._cold = {key: self._highs.getOptionValue(key)[1] for key in WARM}
+        self._choose(_highs_options(options))
 
     def set(self, lp: LinearProgram) -> None:
         """Load `lp`, or change numbers in place where the model already has its shape."""
@@ -92,10 +97,15 @@ class Solver:
         if source is None:
             source = np.minimum(np.arange(len(lp.rows["power"])) + 1, len(old.rows["power"]) - 1)
         self._highs.setBasis(moved_basis(basis, old, lp, source))
-        self._highs.setOptionValue("simplex_strategy", PRIMAL_SIMPLEX)
+        self._choose(WARM)
+
+    def _choose(self, options: Mapping[str, bool | int | float | str]) -> None:
+        for key, value in options.items():
+            if self._highs.setOptionValue(key, value) == highspy.HighsStatus.kError:
+                raise SolverError(f"HiGHS {self._highs.version()} does not know the option {key} = {value!r}")
 
     def _load(self, lp: LinearProgram) -> None:
-        self._highs.setOptionValue("simplex_strategy", self._cold_strategy)
+        self._choose(self._cold)
         model = highspy.HighsLp()
         model.num_col_, model.num_row_ = lp.columns.size, lp.rows.size
         model.col_cost_, model.col_lower_, model.col_upper_ = lp.cost, lp.col_lower, _open_upper(lp)

@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 from greenhop.lp.columns import Index, Layout
 from greenhop.lp.model import LinearProgram
 
-Status = NDArray[np.int64]
-AT_LOWER = int(highspy.HighsBasisStatus.kLower)
-BASIC = int(highspy.HighsBasisStatus.kBasic)
+Status = NDArray[np.object_]  # HiGHS's own objects: turning thousands of them into numbers and back takes longer
 
 
 def moved_basis(basis: highspy.HighsBasis, old: LinearProgram, new: LinearProgram, source: Index) -> highspy.HighsBasis:
@@ -21,17 +19,17 @@ def moved_basis(basis: highspy.HighsBasis, old: LinearProgram, new: LinearProgra
     that only `new` has start at their lower bound (columns) or basic (rows). The result need not be square or regular:
     it is marked alien and HiGHS repairs it.
     """
-    columns = np.array([int(s) for s in basis.col_status], dtype=np.int64)
-    rows = np.array([int(s) for s in basis.row_status], dtype=np.int64)
+    columns, rows = np.array(basis.col_status, dtype=object), np.array(basis.row_status, dtype=object)
+    lower, basic = highspy.HighsBasisStatus.kLower, highspy.HighsBasisStatus.kBasic
     moved = highspy.HighsBasis()
-    moved.col_status = _statuses(_move(columns, old.columns, new.columns, source, AT_LOWER))
-    moved.row_status = _statuses(_move(rows, old.rows, new.rows, source, BASIC))
+    moved.col_status = _move(columns, old.columns, new.columns, source, lower).tolist()
+    moved.row_status = _move(rows, old.rows, new.rows, source, basic).tolist()
     moved.valid, moved.alien = True, True
     return moved
 
 
-def _move(status: Status, old: Layout, new: Layout, source: Index, absent: int) -> Status:
-    out = np.full(new.size, absent, dtype=np.int64)
+def _move(status: Status, old: Layout, new: Layout, source: Index, absent: highspy.HighsBasisStatus) -> Status:
+    out = np.full(new.size, absent, dtype=object)
     for name in new.names:
         here, there = new[name], old[name]
         if here.ndim > 1:
@@ -39,8 +37,3 @@ def _move(status: Status, old: Layout, new: Layout, source: Index, absent: int) 
         both = (here >= 0) & (there >= 0)
         out[here[both]] = status[there[both]]
     return out
-
-
-def _statuses(codes: Status) -> list[highspy.HighsBasisStatus]:
-    by_code = {int(s): s for s in highspy.HighsBasisStatus.__members__.values()}
-    return [by_code[code] for code in codes.tolist()]

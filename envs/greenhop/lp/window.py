@@ -51,10 +51,15 @@ class Window:
         return len(self.phase)
 
     @cached_property
-    def phases(self) -> list[Index]:
-        """Clock phase of every step of every snapshot."""
-        pairs = zip(self.phase, self.span, strict=True)
-        return [(first + np.arange(steps)) % self.params.period for first, steps in pairs]
+    def first(self) -> Index:
+        """[T] number of the first step of each snapshot, counted from the window's beginning."""
+        return np.asarray(np.cumsum(self.span) - self.span)
+
+    @cached_property
+    def step_phase(self) -> Index:
+        """Clock phase of every step, of all snapshots one after the other."""
+        inside = np.arange(int(self.span.sum())) - np.repeat(self.first, self.span)
+        return np.asarray((np.repeat(self.phase, self.span) + inside) % self.params.period)
 
     @cached_property
     def hours(self) -> Array:
@@ -64,7 +69,7 @@ class Window:
     @cached_property
     def rate_limit(self) -> Array:
         """[T, K, S] share of a cohort that may run in a snapshot: 1 − Π_steps (1 − ρ)."""
-        return np.stack([1.0 - np.prod(1.0 - self.p.rate_limit[steps], axis=0) for steps in self.phases])
+        return np.asarray(1.0 - np.multiply.reduceat(1.0 - self.p.rate_limit[self.step_phase], self.first, axis=0))
 
     @cached_property
     def standing_loss(self) -> Array:
@@ -90,14 +95,14 @@ class Window:
     def used(self) -> Mask:
         """[T, K, S] slots that may hold work: those up to the last one that new work joins."""
         join = self.p.joins.argmax(axis=-1)
-        latest = np.array([join[steps].max(axis=0) for steps in self.phases])
+        latest = np.maximum.reduceat(join[self.step_phase], self.first, axis=0)
         slots = np.arange(self.params.n_slots)
         return np.asarray(slots <= latest[:, :, None])
 
     @cached_property
     def closes(self) -> Mask:
         """[T, K] true where slot 0 closes at the end of the snapshot."""
-        return np.asarray(self.p.closes[[steps[-1] for steps in self.phases]] > 0)
+        return np.asarray(self.p.closes[self.step_phase[self.first + self.span - 1]] > 0)
 
     @cached_property
     def next_slot(self) -> Index:
