@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +14,7 @@ from greenhop_agents.figures import FAINT, INK, PAPER
 from greenhop_agents.jobs import BOUND, REFERENCE
 from greenhop_agents.results import SCENARIO, Results
 from greenhop_agents.scoreboard import CNY_PER_MCNY, KG_PER_T
-from greenhop_agents.stats import Array, interval, iqm, performance_profile
+from greenhop_agents.stats import Array, Interval, interval, iqm, performance_profile
 
 COLOURS = {
     BOUND: "#22303c",
@@ -43,7 +43,7 @@ TERMS = {  # group of cost terms → (label, colour)
 }
 LINES = {REFERENCE: (0, (5, 2)), "mpc": (0, (3, 1, 1, 1)), BOUND: "solid"}
 PROFILE_POINTS = 201
-LEAST_SHOWN = -150.0  # score, %: what is worse lies beyond the left edge
+LEAST_SHOWN = -80.0  # score, %: what is worse lies beyond the left edge
 
 
 def colour_of(agent: str, agents: Sequence[str]) -> str:
@@ -61,9 +61,14 @@ def scores(results: Results, scenario: str) -> Figure | None:
         return None
     shown.sort(key=lambda item: float(iqm(item[1])))
     figure, ax = single(7.4, 1.3 + 0.42 * len(shown))
-    for i, (agent, matrix) in enumerate(shown):
+    estimates = [interval(matrix) for _, matrix in shown]
+    left = _left_edge(estimates)
+    for i, ((agent, matrix), estimate) in enumerate(zip(shown, estimates, strict=True)):
         colour = colour_of(agent, results.agents)
-        estimate = interval(matrix)
+        if estimate.value < left:
+            ax.scatter([left], [i], s=40, marker="<", color=colour, clip_on=False, zorder=3)
+            ax.text(left + 4, i, f"{estimate.value:.0f}".replace("-", "−"), va="center", fontsize=8, color=FAINT)
+            continue
         ax.plot([estimate.low, estimate.high], [i, i], color=colour, lw=9, alpha=0.35, solid_capstyle="butt")
         ax.plot([estimate.value] * 2, [i - 0.28, i + 0.28], color=colour, lw=3)
         if len(matrix) > 1:
@@ -71,11 +76,16 @@ def scores(results: Results, scenario: str) -> Figure | None:
             ax.scatter(runs, [i] * len(runs), s=16, color=colour, ec=PAPER, lw=0.6, zorder=3)
     names = [agent for agent, _ in shown]
     ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(-0.6, len(names) - 0.4)
+    ax.set(xlim=(left, 103), ylim=(-0.6, len(names) - 0.4))
     _ends_of_the_scale(ax)
     ax.set_xlabel("score: share of the achievable saving, %  (IQM, 95 % bootstrap interval; dots: runs)")
     ax.grid(axis="x", color="#e7ebef")
     return figure
+
+
+def _left_edge(estimates: Iterable[Interval]) -> float:
+    """Where an axis of scores begins: agents far below price_follow must not squeeze the others together."""
+    return max(min(-10.0, 1.1 * min((e.low for e in estimates), default=0.0)), LEAST_SHOWN)
 
 
 def _ends_of_the_scale(ax: Axes) -> None:
@@ -100,8 +110,7 @@ def settings(results: Results, scenario: str) -> Figure | None:
         for i, name in enumerate(names)
         if (matrix := results.matrix(agent, name)).size
     }
-    least = min((e.value for e in estimates.values()), default=0.0)
-    left = max(min(-10.0, 1.1 * least), LEAST_SHOWN)
+    left = _left_edge(estimates.values())
     offsets = np.linspace(-0.36, 0.36, len(agents)) if len(agents) > 1 else np.zeros(1)
     for agent, offset in zip(agents, offsets, strict=True):
         colour, shown = colour_of(agent, results.agents), [(i, e) for (a, i), e in estimates.items() if a == agent]
@@ -228,7 +237,8 @@ def learning(results: Results, scenario: str) -> Figure | None:
             ax.plot(c.steps, c.saving_percent, color=colour, lw=0.8, alpha=0.35)
         grid = np.linspace(max(c.steps[0] for c in runs), min(c.steps[-1] for c in runs), 200)
         mean = np.mean([np.interp(grid, c.steps, c.saving_percent) for c in runs], axis=0)
-        ax.plot(grid, _smooth(mean), color=colour, lw=2.2, label=f"{agent} ({len(runs)} runs)")
+        counted = f"{len(runs)} run{'s' * (len(runs) > 1)}"
+        ax.plot(grid, _smooth(mean), color=colour, lw=2.2, label=f"{agent} ({counted})")
     for name, saving in reference_savings(results, scenario).items():
         ax.axhline(saving, color=colour_of(name, results.agents), lw=1.4, ls=LINES[name])
         ax.text(last, saving, f" {name}", va="center", fontsize=8.5, color=colour_of(name, results.agents))
