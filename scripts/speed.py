@@ -194,12 +194,11 @@ def build_eager(config: DictConfig, sim: Simulator, starts: Tensor, action: Tens
 
 def build_compiled(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
     """The whole step, compiled in chunks."""
-    from greenhop.batch_last import to_last
     from greenhop.compiled import CompiledSteps
 
     engine = CompiledSteps(sim, len(starts), config.chunk)
     engine.begin(starts)
-    if traffic(lambda: engine.program(*engine.chunks[0], to_last(action[:1].expand(engine.chunk, -1)))).syncs:
+    if traffic(lambda: engine.program(*engine.program.inputs)).syncs:
         raise AssertionError("what is compiled waits for the device")
     return endless(sim, engine.step, lambda: engine.begin(starts), action), 1
 
