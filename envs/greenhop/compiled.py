@@ -13,6 +13,7 @@ from torch import Tensor
 
 from greenhop.batch_last import BatchLast, batch_last, to_first, to_last
 from greenhop.machine_code import machine_code
+from greenhop.recorded import record
 from greenhop.rewards import report, reward_of
 from greenhop.simulator import Carry, Simulator
 from greenhop.state import State
@@ -52,6 +53,12 @@ def outcome(sim: Simulator, carry: Carry, action: Tensor) -> tuple[Carry, Outcom
     return carry, Outcome(sim.observe(carry), reward_of(sim.params, flows))
 
 
+def begun(sim: Simulator, start: Tensor) -> tuple[Carry, Tensor]:
+    """New episodes at `start` `[B]`, and their observations `[B, O]`."""
+    carry = sim.begin(start)
+    return carry, sim.observe(carry)
+
+
 def chunk_sizes(num_envs: int, device: torch.device, largest: int = CPU_CHUNK) -> tuple[int, int]:
     """How many chunks and how many environments in each; the last may run a few that nobody asked for.
 
@@ -80,13 +87,13 @@ class CompiledSteps:
 
         self.program = batch_last(inside, shared=sim.bank.table, state=carry, given=action)
         self._run = _compiled(self.program, backend, gradient=False)
+        self._begun = _beginning(sim, num_envs)
         self.chunks: list[list[Tensor]] = []
 
     def begin(self, start: Tensor) -> Tensor:
         """Start episodes everywhere, `start` `[B]` int64; observations `[B, O]`."""
-        carry = self.sim.begin(start)
+        carry, self._obs = self._begun(start)
         self.chunks = [[to_last(x) for x in (*part.state, part.packed)] for part in self._split(carry)]
-        self._obs = self.sim.observe(carry)
         return self._obs
 
     @property
@@ -100,8 +107,8 @@ class CompiledSteps:
         missing = self.n_chunks * self.chunk - self.num_envs
         if missing:
             action = torch.cat((action, action.new_zeros(missing, action.shape[1])))
-        ticks = []
-        for i, part in enumerate(torch.split(action.contiguous(), self.chunk)):
+        action, ticks = action.contiguous(), []
+        for i, part in enumerate(torch.split(action, self.chunk) if self.n_chunks > 1 else (action,)):
             out = self._run(self.sim.bank.table, *self.chunks[i], part)
             self.chunks[i] = out[: len(self.chunks[i])]
             ticks.append(out[len(self.chunks[i]) :])
@@ -127,6 +134,8 @@ class CompiledSteps:
 
     def _split(self, carry: Carry) -> list[Carry]:
         """Chunks of equal size, the last filled up with copies of the last environment."""
+        if self.num_envs == self.chunk:
+            return [carry]
         index = torch.arange(self.n_chunks * self.chunk, device=carry.packed.device).clamp_max(self.num_envs - 1)
         parts = torch.split(index, self.chunk)
         return [
@@ -163,6 +172,19 @@ class CompiledOutcome:
     def _run(self, chunk: Sequence[Tensor]) -> list[Tensor]:
         """Batch-last results of one chunk."""
         return self._step(self.sim.bank.table, *(to_last(x) for x in chunk))
+
+
+def _beginning(sim: Simulator, num_envs: int) -> Callable[[Tensor], tuple[Carry, Tensor]]:
+    """`begun`; for few environments on a CPU as a NumPy program."""
+    if sim.params.device.type != "cpu" or num_envs > LANES:
+        return lambda start: begun(sim, start)
+    program = record(lambda start: begun(sim, start), torch.zeros(num_envs, dtype=torch.int64))
+
+    def run(start: Tensor) -> tuple[Carry, Tensor]:
+        *state, packed, obs = (torch.from_numpy(x) for x in program(start.numpy()))
+        return Carry(State(*state), packed), obs
+
+    return run
 
 
 def _equal_chunks(num_envs: int, largest: int) -> int:
