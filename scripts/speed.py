@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from greenhop.simulator import Simulator
 
-WIDTH = 144  # of the table
+WIDTH = 170  # of the table
 COPY_BYTES = 2**27  # of the copy that shows the memory's speed: larger than any cache
 
 
