@@ -2,8 +2,8 @@
 
 The simulator is written batch first, which reads well, but its other axes are short (three classes, four slots), and a
 compiler that walks them innermost finds nothing to vectorise. Here the same graph of operations, traced once, is
-replayed with the batch last: every loop then runs over neighbouring environments. A look-up by environment (the world
-row, the deadline clock) is taken out of the graph and done beforehand, once: a compiler would repeat it at every use.
+replayed with the batch last: every loop then runs over neighbouring environments. Rows looked up by environment (of the
+world, of the deadline clock) and what changes its layout are stored once: a compiler would do them at every use.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import Graph, GraphModule, Interpreter, Node
+from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from greenhop.errors import GreenhopError
 
@@ -40,53 +40,60 @@ def to_first(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class BatchLast:
-    """A function of tensors `[B, …]` in two parts that together do the same with tensors `[…, B]`."""
+    """A function of flat tensors, as a graph: first what all environments share, then states, then what is given."""
 
-    look_up: GraphModule  # flat inputs `[…, B]` → rows `[B, M]` looked up by environment
-    body: GraphModule  # flat inputs `[…, B]`, then looked-up rows `[M, B]` → flat outputs `[…, B]`
-    outputs: TreeSpec
+    body: GraphModule  # shared `[…]`, states `[…, B]`, given `[B, …]` → next states `[…, B]`, results `[B, …]`
+    inputs: list[Tensor]  # examples
 
-    def rows(self, flat: Sequence[Tensor]) -> list[Tensor]:
-        """What the body reads beside the inputs, `[M, B]` each."""
-        return [to_last(row) for row in self.look_up(*flat)]
-
-    def __call__(self, *flat: Tensor) -> Any:
-        """Run without a compiler; outputs `[…, B]` in the structure that the function returns."""
-        return tree_unflatten(self.body(*flat, *self.rows(flat)), self.outputs)
+    def __call__(self, *flat: Tensor) -> list[Tensor]:
+        """Run without a compiler."""
+        return self.body(*flat)  # type: ignore[no-any-return]
 
 
-def batch_last(function: Callable[..., Any], *examples: Any) -> BatchLast:
-    """Trace `function` on `examples` (tensors `[B, …]`, nested in tuples) and turn the batch to the end.
+def batch_last(
+    function: Callable[[Any, Any, Any], tuple[Any, Any]], shared: Any = (), state: Any = (), given: Any = ()
+) -> BatchLast:
+    """Trace `function(shared, state, given) → (next state, results)` and turn the batch of what stays inside last.
 
-    Shapes are those of the examples, B included, from then on.
+    Arguments are examples: tensors, nested in tuples; all but `shared` are `[B, …]`. Given tensors and results keep the
+    batch first, for the world outside. Shapes are those of the examples, B included, from then on.
 
     Raises:
         LayoutError: the function mixes environments, or uses an operation that has no rule here.
     """
-    flat, spec = tree_flatten(examples)
-    outputs: list[TreeSpec] = []
+    flat, spec = tree_flatten((shared, state, given))
+    n_shared, n_given = len(tree_leaves(shared)), len(tree_leaves(given))
+    given_at, results = len(flat) - n_given, 0
 
     def flat_function(*tensors: Tensor) -> list[Tensor]:
-        leaves, structure = tree_flatten(function(*tree_unflatten(list(tensors), spec)))
-        outputs.append(structure)
-        return leaves
+        nonlocal results
+        after, out = function(*tree_unflatten(list(tensors), spec))
+        results = len(tree_leaves(out))
+        return tree_leaves((after, out))
+
+    def replay(*tensors: Tensor) -> list[Tensor]:
+        inside, outside = tensors[n_shared:given_at], tensors[given_at:]
+        placed = [*tensors[:n_shared], *map(_Last, inside), *(_Last(_stored(x.movedim(0, -1))) for x in outside)]
+        values = [_rolled(v, v.rank if isinstance(v, _Last) else v.dim()) for v in _Replay(traced).replay(placed)]
+        split = len(values) - results
+        return [*values[:split], *(_stored(v).movedim(-1, 0).contiguous() for v in values[split:])]
 
     with torch.no_grad():
         traced = make_fx(flat_function)(*flat)
         traced.graph.eliminate_dead_code()
         _merge_equal(traced)
-        look_up, groups = _take_out_look_ups(traced)
-        last = [to_last(x) for x in flat]
-        found = [to_last(x) for x in look_up(*last)]
-
-        def replay(*tensors: Tensor) -> list[Tensor]:
-            values = _Replay(traced, groups).replay(*tensors)
-            return [_rolled(v, v.rank if isinstance(v, _Last) else v.dim()) for v in values]
-
-        body = make_fx(replay)(*last, *found)
+        _merge_look_ups(traced)
+        last = [to_last(x) if n_shared <= i < given_at else x for i, x in enumerate(flat)]
+        body = make_fx(replay)(*last)
     body.graph.eliminate_dead_code()
     body.recompile()
-    return BatchLast(look_up, body, outputs[0])
+    return BatchLast(body, last)
+
+
+def _stored(x: Tensor) -> Tensor:
+    """The same tensor, contiguous; a compiler takes `as_strided` for an order to store what it views."""
+    x = x.contiguous()
+    return x.as_strided(x.shape, x.stride())
 
 
 def _merge_equal(traced: GraphModule) -> None:
@@ -106,44 +113,28 @@ def _merge_equal(traced: GraphModule) -> None:
             first[key] = node
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Look-ups with one index: rows of several tables side by side."""
-
-    nodes: list[Node]  # index_select(table, 0, index)
-    tables: list[Tensor]
-
-
-def _take_out_look_ups(traced: GraphModule) -> tuple[GraphModule, list[_Group]]:
-    """Rows of constant tables by an index per environment: a graph that looks them up, one row per index."""
-    groups: dict[Node, _Group] = {}
+def _merge_look_ups(traced: GraphModule) -> None:
+    """Rows of several constant tables by one index per environment become one row of the tables side by side."""
+    groups: dict[Node, list[tuple[Node, Tensor]]] = {}
     for node in traced.graph.nodes:
-        if node.target is not aten.index_select.default or node.args[0].op != "get_attr":
-            continue
-        if not _constant(node.args[2]):
-            group = groups.setdefault(node.args[2], _Group([], []))
-            group.nodes.append(node)
-            group.tables.append(getattr(traced, str(node.args[0].target)))
-    graph, copies = Graph(), {}
-    for node in traced.graph.nodes:
-        if node.op == "placeholder":
-            copies[node] = graph.placeholder(node.name)
-
-    def copy(node: Node) -> Node:
-        if node not in copies:
-            for argument in node.all_input_nodes:
-                copy(argument)
-            copies[node] = graph.node_copy(node, lambda n: copies[n])
-        return copies[node]
-
-    attributes: dict[str, Tensor] = {}
-    rows = []
-    for i, (index, group) in enumerate(groups.items()):
-        flat = [table.flatten(1) for table in group.tables]
-        attributes[f"table_{i}"] = flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
-        rows.append(graph.call_function(aten.index_select.default, (graph.get_attr(f"table_{i}"), 0, copy(index))))
-    graph.output(rows)
-    return GraphModule(attributes, graph), list(groups.values())
+        if node.target is aten.index_select.default:
+            table, index = node.args[0], node.args[2]
+            if table.op == "get_attr" and not _constant(index):
+                groups.setdefault(index, []).append((node, getattr(traced, str(table.target))))
+    for i, (index, found) in enumerate(groups.items()):
+        tables = [table for _, table in found]
+        traced.register_buffer(f"table_{i}", torch.cat([table.flatten(1) for table in tables], dim=1))
+        with traced.graph.inserting_before(found[0][0]):
+            row = traced.graph.call_function(aten.index_select.default, (traced.graph.get_attr(f"table_{i}"), 0, index))
+            parts = traced.graph.call_function(
+                aten.split_with_sizes.default, (row, [table[0].numel() for table in tables], 1)
+            )
+        for j, (node, table) in enumerate(found):
+            with traced.graph.inserting_before(node):
+                part = traced.graph.call_function(getitem, (parts, j))
+                shape = [-1, *table.shape[1:]]  # a replay does not read the first size, which is the batch
+                node.replace_all_uses_with(traced.graph.call_function(aten.view.default, (part, shape)))
+            traced.graph.erase_node(node)
 
 
 def _constant(node: Node) -> bool:
@@ -174,19 +165,10 @@ class _Last:
 class _Replay(Interpreter):
     """Runs a batch-first graph on batch-last tensors."""
 
-    def __init__(self, traced: GraphModule, groups: list[_Group]) -> None:
-        super().__init__(traced)
-        self.groups = groups
-
-    def replay(self, *tensors: Tensor) -> Any:
-        """`tensors`: the inputs, then one row `[M, B]` per group of look-ups."""
+    def replay(self, values: Sequence[Any]) -> Any:
+        """`values`: one per input of the graph, `_Last` where it has a batch."""
         inputs = [n for n in self.graph.nodes if n.op == "placeholder"]
-        env: dict[Node, Any] = dict(zip(inputs, map(_Last, tensors), strict=False))
-        for group, row in zip(self.groups, tensors[len(inputs) :], strict=True):
-            parts = torch.split(row, [table[0].numel() for table in group.tables])
-            for node, table, part in zip(group.nodes, group.tables, parts, strict=True):
-                env[node] = _Last(part.reshape(*table.shape[1:], row.shape[-1]))
-        return self.run(initial_env=env)
+        return self.run(initial_env=dict(zip(inputs, values, strict=True)))
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         kwargs = {key: value for key, value in kwargs.items() if key != "pin_memory"}
@@ -254,6 +236,16 @@ def _slice(x: _Last, axis: int = 0, start: int | None = None, end: int | None = 
     return x if axis % x.rank == 0 else _Last(aten.slice.Tensor(x.x, x.axis(axis), start, end, step))
 
 
+def _index_select(x: Any, axis: int, index: Any) -> _Last:
+    """Constant places of every environment, or every environment's own row of a table."""
+    if isinstance(x, _Last):
+        return _Last(x.x.index_select(x.axis(axis), index))
+    if axis != 0:
+        raise LayoutError("a table is looked up along its first axis")
+    rows = _stored(x.flatten(1).index_select(0, index.x))
+    return _Last(_stored(rows.t()).reshape(*x.shape[1:], -1))
+
+
 _LIKE = (aten.zeros_like.default, aten.ones_like.default, aten._to_copy.default)
 _RULES: dict[Any, Callable[..., Any]] = {
     aten.sum.dim_IntList: _sum,
@@ -273,7 +265,7 @@ _RULES: dict[Any, Callable[..., Any]] = {
     aten.select.int: lambda x, a, i: _Last(x.x.select(x.axis(a), i)),
     aten.unbind.int: lambda x, a=0: [_Last(y) for y in x.x.unbind(x.axis(a))],
     aten.split_with_sizes.default: lambda x, sizes, a=0: [_Last(y) for y in x.x.split(sizes, x.axis(a))],
-    aten.index_select.default: lambda x, a, index: _Last(x.x.index_select(x.axis(a), index)),
+    aten.index_select.default: _index_select,
     getitem: lambda parts, i: parts[i],
     aten.new_zeros.default: lambda x, shape: torch.zeros(shape, dtype=x.x.dtype, device=x.x.device),
 }

@@ -1,4 +1,4 @@
-"""A disk cache for what is costly to compute and fully determined by its inputs: packed world years, LP bounds.
+"""A disk cache for what is costly to make and fully determined by its inputs: world years, LP bounds, compiled steps.
 
 It lives in `$GREENHOP_CACHE`, else in `~/.cache/greenhop`. Deleting it is always safe; a folder that cannot be written
 or an entry that cannot be read only costs the time to compute again.
@@ -68,6 +68,11 @@ def _store(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     with draft.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # keyword names are data here
     draft.replace(path)
-    entries = sorted(path.parent.glob("*.npz"), key=lambda p: p.stat().st_mtime)
+    drop_oldest(path)
+
+
+def drop_oldest(path: Path) -> None:
+    """Delete what was longest not used beside `path`, beyond `KEPT_FILES`."""
+    entries = sorted(path.parent.glob(f"*{path.suffix}"), key=lambda p: p.stat().st_mtime)
     for old in entries[:-KEPT_FILES]:
         old.unlink(missing_ok=True)

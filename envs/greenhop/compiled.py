@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from greenhop.batch_last import BatchLast, batch_last, to_first, to_last
+from greenhop.machine_code import machine_code
+from greenhop.recorded import record
 from greenhop.rewards import report, reward_of
 from greenhop.simulator import Carry, Simulator
 from greenhop.state import State
@@ -50,6 +53,12 @@ def outcome(sim: Simulator, carry: Carry, action: Tensor) -> tuple[Carry, Outcom
     return carry, Outcome(sim.observe(carry), reward_of(sim.params, flows))
 
 
+def begun(sim: Simulator, start: Tensor) -> tuple[Carry, Tensor]:
+    """New episodes at `start` `[B]`, and their observations `[B, O]`."""
+    carry = sim.begin(start)
+    return carry, sim.observe(carry)
+
+
 def chunk_sizes(num_envs: int, device: torch.device, largest: int = CPU_CHUNK) -> tuple[int, int]:
     """How many chunks and how many environments in each; the last may run a few that nobody asked for.
 
@@ -71,15 +80,20 @@ class CompiledSteps:
     def __init__(self, sim: Simulator, num_envs: int, chunk: int = CPU_CHUNK, backend: str = "inductor") -> None:
         self.sim, self.num_envs = sim, num_envs
         self.n_chunks, self.chunk = chunk_sizes(num_envs, sim.params.device, chunk)
-        self.program, step = _compiled(sim, tick, self.chunk, backend)
-        self._step: Callable[..., list[Tensor]] = step
+        carry, action = _examples(sim, self.chunk)
+
+        def inside(table: Tensor, carry: Carry, action: Tensor) -> tuple[Carry, Tick]:
+            return tick(_with_table(sim, table), carry, action)
+
+        self.program = batch_last(inside, shared=sim.bank.table, state=carry, given=action)
+        self._run = _compiled(self.program, backend, gradient=False)
+        self._begun = _beginning(sim, num_envs)
         self.chunks: list[list[Tensor]] = []
 
     def begin(self, start: Tensor) -> Tensor:
         """Start episodes everywhere, `start` `[B]` int64; observations `[B, O]`."""
-        carry = self.sim.begin(start)
+        carry, self._obs = self._begun(start)
         self.chunks = [[to_last(x) for x in (*part.state, part.packed)] for part in self._split(carry)]
-        self._obs = self.sim.observe(carry)
         return self._obs
 
     @property
@@ -90,16 +104,17 @@ class CompiledSteps:
 
     def step(self, action: Tensor) -> Tick:
         """One step with `[B, A]` actions."""
-        ticks = []
-        for i, chunk in enumerate(self.chunks):
-            part = action[i * self.chunk : (i + 1) * self.chunk]
-            missing = self.chunk - part.shape[0]
-            part = torch.cat((part, part.new_zeros(missing, part.shape[1]))) if missing else part
-            flat = [*chunk, to_last(part)]
-            out = self._step(*flat, *self.program.rows(flat))
-            self.chunks[i] = out[: len(chunk)]
-            ticks.append(out[len(chunk) :])
-        done = Tick(*(_joined(parts)[: self.num_envs] for parts in zip(*ticks, strict=True)))
+        missing = self.n_chunks * self.chunk - self.num_envs
+        if missing:
+            action = torch.cat((action, action.new_zeros(missing, action.shape[1])))
+        action, ticks = action.contiguous(), []
+        for i, part in enumerate(torch.split(action, self.chunk) if self.n_chunks > 1 else (action,)):
+            out = self._run(self.sim.bank.table, *self.chunks[i], part)
+            self.chunks[i] = out[: len(self.chunks[i])]
+            ticks.append(out[len(self.chunks[i]) :])
+        done = Tick(*ticks[0]) if len(ticks) == 1 else Tick(*map(torch.cat, zip(*ticks, strict=True)))
+        if missing:
+            done = Tick(*(x[: self.num_envs] for x in done))
         self._obs = done.obs
         return done
 
@@ -119,6 +134,8 @@ class CompiledSteps:
 
     def _split(self, carry: Carry) -> list[Carry]:
         """Chunks of equal size, the last filled up with copies of the last environment."""
+        if self.num_envs == self.chunk:
+            return [carry]
         index = torch.arange(self.n_chunks * self.chunk, device=carry.packed.device).clamp_max(self.num_envs - 1)
         parts = torch.split(index, self.chunk)
         return [
@@ -135,8 +152,15 @@ class CompiledOutcome:
 
     def __init__(self, sim: Simulator, num_envs: int, chunk: int = CPU_CHUNK, backend: str = "inductor") -> None:
         device = sim.params.device
+        self.sim = sim
         self.n_chunks = _equal_chunks(num_envs, chunk) if device.type == "cpu" else 1
-        self.program, self._step = _compiled(sim, outcome, num_envs // self.n_chunks, backend)
+
+        def inside(table: Tensor, carry: Carry, action: Tensor) -> tuple[Any, tuple[()]]:
+            return outcome(_with_table(sim, table), carry, action), ()
+
+        example = _examples(sim, num_envs // self.n_chunks)
+        self.program = batch_last(lambda table, given, _: inside(table, *given), sim.bank.table, state=example)
+        self._step = _compiled(self.program, backend, gradient=True)
 
     def __call__(self, carry: Carry, action: Tensor) -> tuple[Carry, Outcome]:
         """One step from `carry` with actions `[B, A]`."""
@@ -147,10 +171,20 @@ class CompiledOutcome:
 
     def _run(self, chunk: Sequence[Tensor]) -> list[Tensor]:
         """Batch-last results of one chunk."""
-        flat = [to_last(x) for x in chunk]
-        with torch.no_grad():
-            rows = self.program.rows(flat)
-        return self._step(*flat, *rows)  # type: ignore[no-any-return]
+        return self._step(self.sim.bank.table, *(to_last(x) for x in chunk))
+
+
+def _beginning(sim: Simulator, num_envs: int) -> Callable[[Tensor], tuple[Carry, Tensor]]:
+    """`begun`; for few environments on a CPU as a NumPy program."""
+    if sim.params.device.type != "cpu" or num_envs > LANES:
+        return lambda start: begun(sim, start)
+    program = record(lambda start: begun(sim, start), torch.zeros(num_envs, dtype=torch.int64))
+
+    def run(start: Tensor) -> tuple[Carry, Tensor]:
+        *state, packed, obs = (torch.from_numpy(x) for x in program(start.numpy()))
+        return Carry(State(*state), packed), obs
+
+    return run
 
 
 def _equal_chunks(num_envs: int, largest: int) -> int:
@@ -163,12 +197,19 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
     return to_first(parts[0]).contiguous() if len(parts) == 1 else torch.cat([to_first(x) for x in parts])
 
 
-def _compiled(
-    sim: Simulator, function: Callable[[Simulator, Carry, Tensor], Any], batch: int, backend: str
-) -> tuple[BatchLast, Callable[..., Any]]:
-    """`function(sim, carry, action)` traced for `batch` environments, and its compiled body."""
+def _examples(sim: Simulator, batch: int) -> tuple[Carry, Tensor]:
     carry = sim.begin(torch.zeros(batch, dtype=torch.int64, device=sim.params.device))
-    action = carry.packed.new_zeros(batch, sim.action_size)
-    program = batch_last(lambda c, a: function(sim, c, a), carry, action)
+    return carry, carry.packed.new_zeros(batch, sim.action_size)
+
+
+def _with_table(sim: Simulator, table: Tensor) -> Simulator:
+    """World rows as an input: they are large, and others with the same physics share the compiled code."""
+    return replace(sim, bank=replace(sim.bank, table=table))
+
+
+def _compiled(program: BatchLast, backend: str, gradient: bool) -> Callable[..., list[Tensor]]:
+    """The body of a program, compiled; on a CPU and without gradient, without Python around the compiler's output."""
+    if backend == "inductor" and not gradient and program.inputs[0].device.type == "cpu":
+        return machine_code(program.body, program.inputs, REALISE)
     options = REALISE if backend == "inductor" else None
-    return program, torch.compile(program.body, fullgraph=True, dynamic=False, backend=backend, options=options)
+    return torch.compile(program.body, fullgraph=True, dynamic=False, backend=backend, options=options)

@@ -50,8 +50,9 @@ class HubEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
             raise ConfigError(f"render_mode = {render_mode!r} shows flows, which compile=True does not keep; use one")
         self.render_mode = render_mode
         self.sim = sim or build_simulator(scenario, split, overrides=overrides, year_ids=year_ids, device=device)
-        self.tensors = TensorVectorEnv(self.sim, num_envs=1, compile=compile)
+        self.tensors = TensorVectorEnv(self.sim, num_envs=1, compile=compile, lean=render_mode is None)
         self.observation_space, self.action_space = spaces(self.sim)
+        self._action_shape = (self.sim.action_size,)
         self._shown: Snapshot | None = None
         self._renderer = Renderer(self.sim.scenario, self.sim.params) if render_mode == "rgb_array" else None
 
@@ -73,7 +74,7 @@ class HubEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
 
     def step(self, action: NDArray[Any]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """One step; `info` holds the cost terms and physical quantities of this step by name."""
-        array = checked_action(action, (self.sim.action_size,))
+        array = checked_action(action, self._action_shape)
         before = None if self.render_mode is None else self.tensors.carry
         with torch.no_grad():
             obs, reward, truncated, reported = self.tensors.step(
@@ -82,7 +83,7 @@ class HubEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         if before is not None:
             self._show(before, self.tensors.flows)
         info = dict(zip(REPORTED, reported[0].tolist(), strict=True))
-        return np.array(obs[0].cpu().numpy(), dtype=np.float32), float(reward[0]), False, bool(truncated[0]), info
+        return np.array(obs[0].cpu().numpy(), dtype=np.float32), reward.item(), False, truncated.item(), info
 
     def render(self) -> NDArray[np.uint8] | str | None:
         """`rgb_array`: a `[600, 960, 3]` picture of the last step; `ansi`: text; None without a render mode.

@@ -38,27 +38,28 @@ def constraint_cost(params: Params, flows: Flows) -> Tensor:
     return flows.cost_cny[:, columns] / params.cost_scale_cny
 
 
-def _total(per_region: Tensor) -> Tensor:
-    return per_region.sum(-1)
-
-
 def report(params: Params, flows: Flows) -> Tensor:
     """`[B, len(REPORTED)]` cost terms and physical quantities of a step, summed over regions."""
     solar_heat = flows.discharge_mwh @ params.is_csp
-    green = _total(flows.green_mwh - flows.curtail_mwh - flows.export_mwh + flows.ppa_mwh) + solar_heat
+    by_region = (
+        flows.facility_mwh,
+        flows.green_mwh - flows.curtail_mwh - flows.export_mwh + flows.ppa_mwh,
+        flows.grid_mwh,
+        flows.ppa_mwh,
+        flows.curtail_mwh,
+        flows.export_mwh,
+        flows.unserved_mwh,
+        flows.carbon_kg,
+    )
+    facility, green, *others = torch.stack(by_region, dim=-1).sum(1).unbind(-1)
     quantities = (
-        _total(flows.facility_mwh),
-        green,
-        _total(flows.grid_mwh),
-        _total(flows.ppa_mwh),
-        _total(flows.curtail_mwh),
-        _total(flows.export_mwh),
-        _total(flows.unserved_mwh),
-        _total(flows.carbon_kg),
+        facility,
+        green + solar_heat,
+        *others,
         flows.serve_mwh.sum((1, 2, 3)) + flows.serve_online_mwh.sum((1, 2)),
         flows.missed_mwh.sum((1, 2)) + flows.missed_online_mwh.sum((1, 2)),
         flows.migrate_mwh.sum((1, 2, 3)) + flows.route_mwh.sum((1, 2)),
-        _total(flows.data_gb),
+        flows.data_gb.sum(-1),
     )
     return torch.cat((flows.cost_cny, torch.stack(quantities, dim=-1)), dim=-1)
 

@@ -1,0 +1,238 @@
+"""The ways to run a batch of environments that `scripts/speed.py` compares, and what each of them moves."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from omegaconf import DictConfig
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # the NumPy and Numba steps live with the tests
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from greenhop.simulator import Simulator
+
+MODES = ("twin", "numba", "eager_step", "eager", "numpy", "compiled", "graph")
+WHOLE = ("eager", "numpy", "compiled", "graph")  # decide, step, reward, report and observe
+SYNCS = ("aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::is_nonzero")
+
+
+@dataclass
+class Way:
+    """One way to run a batch of one scenario."""
+
+    scenario: str
+    size: int  # links + regions × classes × slots
+    batch: int
+    mode: str
+    device: str
+    step: Callable[[], Any]
+    env_steps: int  # of one call
+    bytes_per_env_step: float  # read and written
+    floor_bytes: float  # of them, what any implementation must: state, world row, action, results
+    env_bytes: int  # one environment keeps or is given between steps: state, world row, action, results
+    ops: int = 0  # operations launched by one call; not counted where they are compiled into one
+    syncs: int = 0  # times one call waits for the device
+    recompiles: int = 0  # after the warm-up
+    peak_rss_mb: float = 0.0  # of the process so far
+    seconds: list[float] = field(default_factory=list)  # per call, one number per repetition
+
+    @property
+    def env_steps_per_s(self) -> float:
+        """Median over repetitions."""
+        return self.env_steps / median(self.seconds)
+
+
+def ways_of(config: DictConfig, name: str, sim: Simulator, batch: int, device: torch.device) -> list[Way]:
+    """The ways asked for that this batch and device allow, warmed up."""
+    return [prepare(config, name, sim, batch, mode) for mode in config.modes if possible(config, mode, batch, device)]
+
+
+def possible(config: DictConfig, mode: str, batch: int, device: torch.device) -> bool:
+    """Whether a mode makes sense for this batch on this device."""
+    on_cpu = device.type == "cpu"
+    if mode == "graph":
+        return not on_cpu
+    if mode in ("twin", "numba", "numpy"):
+        return on_cpu and (mode == "numba" or batch == 1)
+    return mode == "compiled" or batch <= config.largest_eager
+
+
+def prepare(config: DictConfig, name: str, sim: Simulator, batch: int, mode: str) -> Way:
+    """Build one way and run it once or twice."""
+    import torch
+
+    starts = torch.arange(batch, device=sim.params.device) * 37 % sim.bank.n_starts
+    random = torch.Generator().manual_seed(0)
+    action = (torch.rand(batch, sim.action_size, generator=random) * 2.0 - 1.0).to(sim.params.device)
+    step, per_call = BUILD[mode](config, sim, starts, action)
+    step()
+    whole = mode in WHOLE
+    floor = floor_bytes(sim, starts, action, whole)
+    p, kept = sim.params, sizes(sim.begin(starts[:1])) + row_bytes(sim, whole=True) + sizes(action[:1])
+    size = len(p.links) + p.n_regions * len(p.deferrable) * p.n_slots
+    way = Way(name, size, batch, mode, p.device.type, step, batch * per_call, floor, floor, kept)
+    if mode in ("eager_step", "eager"):
+        counted = traffic(step)
+        way.ops, way.syncs, way.bytes_per_env_step = counted.ops, counted.syncs, counted.moved / way.env_steps
+    if mode in ("compiled", "graph"):
+        # beyond the floor, rows and observations are transposed; what happens in between stays in the cache
+        way.bytes_per_env_step = floor + 2 * row_bytes(sim, whole=True)
+    return way
+
+
+Built = tuple[Callable[[], Any], int]
+
+
+def build_eager(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
+    """The whole step of `TensorVectorEnv`."""
+    from greenhop.vector_env import TensorVectorEnv
+
+    env = TensorVectorEnv(sim, len(starts))
+    env.reset(starts=starts)
+    return endless(sim, env.step, lambda: env.reset(starts=starts), action), 1
+
+
+def build_numpy(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
+    """The whole step as a NumPy program, as the single Gymnasium environment runs it."""
+    from greenhop.numpy_steps import NumpySteps
+
+    engine = NumpySteps(sim, len(starts))
+    engine.begin(starts)
+    return endless(sim, engine.step, lambda: engine.begin(starts), action), 1
+
+
+def build_compiled(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
+    """The whole step, compiled in chunks."""
+    from greenhop.compiled import CompiledSteps
+
+    engine = CompiledSteps(sim, len(starts), config.chunk)
+    engine.begin(starts)
+    if traffic(lambda: engine.program(*engine.program.inputs)).syncs:
+        raise AssertionError("what is compiled waits for the device")
+    return endless(sim, engine.step, lambda: engine.begin(starts), action), 1
+
+
+def endless(
+    sim: Simulator, step: Callable[[Tensor], Any], begin: Callable[[], Any], action: Tensor
+) -> Callable[[], Any]:
+    """Steps, beginning anew at the end of the episode."""
+    t = 0
+
+    def call() -> None:
+        nonlocal t
+        step(action)
+        t += 1
+        if t == sim.params.steps:
+            begin()
+            t = 0
+
+    return call
+
+
+def build_graph(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
+    """Several compiled steps in one CUDA graph."""
+    from greenhop.cuda_graph import GraphedSteps
+
+    graphed = GraphedSteps(sim, len(starts), config.graph_steps)
+    graphed.begin(starts)
+    graphed.action.copy_(action.expand_as(graphed.action))
+    return graphed.replay, config.graph_steps
+
+
+def build_step(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
+    """The step alone, from one state with one plan."""
+    carry = sim.begin(starts)
+    plan = sim.decode(carry, action)
+    return (lambda: sim.advance(carry, plan)), 1
+
+
+def build_numba(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
+    """The same by the Numba twin."""
+    from tests.reference.numba_twin import numba_step, plain, plain_params
+
+    carry = sim.begin(starts)
+    given = (plain(carry.state), plain(sim.decode(carry, action)), plain(sim.unpack(carry)[0]))
+    params = plain_params(sim.params)
+    return (lambda: numba_step(params, *given)), 1
+
+
+def build_twin(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
+    """The same by the NumPy twin, which knows one environment."""
+    from tests.reference.twin import from_params, twin_step, unbatch
+
+    carry = sim.begin(starts)
+    given = (unbatch(carry.state), unbatch(sim.decode(carry, action)), unbatch(sim.unpack(carry)[0]))
+    params = from_params(sim.params)
+    return (lambda: twin_step(params, *given)), 1
+
+
+BUILD: dict[str, Callable[[DictConfig, Simulator, Tensor, Tensor], Built]] = {
+    "twin": build_twin,
+    "numba": build_numba,
+    "eager_step": build_step,
+    "eager": build_eager,
+    "numpy": build_numpy,
+    "compiled": build_compiled,
+    "graph": build_graph,
+}
+
+
+def sizes(value: Any) -> int:
+    """Bytes of all tensors in a nested value."""
+    import torch
+    from torch.utils._pytree import tree_leaves
+
+    return sum(x.numel() * x.element_size() for x in tree_leaves(value) if isinstance(x, torch.Tensor))
+
+
+def row_bytes(sim: Simulator, whole: bool) -> int:
+    """Of one environment: the world row and, with the whole step, the observation."""
+    return sim.bank.table.element_size() * (sim.bank.layout.width + (sim.obs_size if whole else 0))
+
+
+def floor_bytes(sim: Simulator, starts: Tensor, action: Tensor, whole: bool) -> float:
+    """Per env-step: state read and written, world row read, action or plan read, results written."""
+    from greenhop.rewards import REPORTED
+
+    one = sim.begin(starts[:1])
+    if whole:
+        results = sim.bank.table.element_size() * (sim.obs_size + len(REPORTED) + 1)
+        return 2.0 * sizes(one.state) + row_bytes(sim, False) + sizes(action[:1]) + results
+    plan = sim.decode(one, action[:1])
+    return 2.0 * sizes(one.state) + row_bytes(sim, False) + sizes(plan) + sizes(sim.advance(one, plan)[1].cost_cny)
+
+
+class Traffic(NamedTuple):
+    """What one call does, operation by operation."""
+
+    ops: int  # views aside
+    moved: int  # bytes read and written
+    syncs: int  # times the host waits for a value of the device
+
+
+def traffic(step: Callable[[], Any]) -> Traffic:
+    """Count the operations of one call that is not compiled."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        ops, moved, syncs = 0, 0, 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            if not func.is_view:
+                self.ops += 1
+                self.moved += sizes(out) + (sizes(args) if "index_select" not in func.name() else sizes(out))
+                self.syncs += func.name() in SYNCS
+            return out
+
+    with Count() as count:  # type: ignore[no-untyped-call]
+        step()
+    return Traffic(count.ops, count.moved, count.syncs)
