@@ -108,7 +108,7 @@ def test_the_compiled_gradient_is_the_gradient() -> None:
 
 
 def test_no_derivative_in_a_compiled_step_looks_for_equal_numbers() -> None:
-    """A compiler computes some values anew for the derivative, rounded differently: order survives that, equality not."""
+    """A compiler computes some values anew for the derivative, rounded differently: order survives, equality not."""
     targets = {node.target for node in steps_of(11).program.body.graph.nodes}
     assert torch.ops.aten.maximum.default in targets
     assert torch.ops.aten.amax.default not in targets
