@@ -210,14 +210,7 @@ def _mean(x: _Last, axes: Sequence[int], keepdim: bool = False) -> _Last:
 
 
 def _amax(x: _Last, axes: Sequence[int], keepdim: bool = False) -> _Last:
-    """Written out: the derivative of `amax` finds the largest by equality, which a compiler that rounds anew breaks."""
-    out = x.x
-    for axis in sorted((x.axis(a) for a in axes), reverse=True):
-        largest, *rest = out.unbind(axis)
-        for part in rest:
-            largest = torch.maximum(largest, part)
-        out = largest.unsqueeze(axis) if keepdim else largest
-    return _Last(out)
+    return _Last(x.x.amax([x.axis(a) for a in axes], keepdim))
 
 
 def _cumsum(x: _Last, axis: int) -> _Last:

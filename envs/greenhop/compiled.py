@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from greenhop.batch_last import BatchLast, batch_last, to_first, to_last
+from greenhop.errors import GreenhopError
 from greenhop.machine_code import machine_code
 from greenhop.recorded import record
 from greenhop.rewards import report, reward_of
@@ -86,7 +87,7 @@ class CompiledSteps:
             return tick(_with_table(sim, table), carry, action)
 
         self.program = batch_last(inside, shared=sim.bank.table, state=carry, given=action)
-        self._run = _compiled(self.program, backend, gradient=False)
+        self._run = _compiled(self.program, backend)
         self._begun = _beginning(sim, num_envs)
         self.chunks: list[list[Tensor]] = []
 
@@ -144,10 +145,10 @@ class CompiledSteps:
 
 
 class CompiledOutcome:
-    """`outcome` for `num_envs` environments, compiled: a pure function, through which gradients flow.
+    """`outcome` for `num_envs` environments, compiled: a pure function, through which no gradient flows.
 
-    Turning the batch to the end and back costs a little in every step, so where no gradient is asked for and episodes
-    keep running, `CompiledSteps` is faster.
+    Turning the batch to the end and back costs a little in every step: where episodes keep running `CompiledSteps` is
+    faster. Why there is no gradient: docs/performance.md, what was tried.
     """
 
     def __init__(self, sim: Simulator, num_envs: int, chunk: int = CPU_CHUNK, backend: str = "inductor") -> None:
@@ -160,11 +161,17 @@ class CompiledOutcome:
 
         example = _examples(sim, num_envs // self.n_chunks)
         self.program = batch_last(lambda table, given, _: inside(table, *given), sim.bank.table, state=example)
-        self._step = _compiled(self.program, backend, gradient=True)
+        self._step = _compiled(self.program, backend)
 
     def __call__(self, carry: Carry, action: Tensor) -> tuple[Carry, Outcome]:
-        """One step from `carry` with actions `[B, A]`."""
+        """One step from `carry` with actions `[B, A]`.
+
+        Raises:
+            GreenhopError: a gradient is asked for.
+        """
         inputs = (*carry.state, carry.packed, action)
+        if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
+            raise GreenhopError("no gradient flows through a compiled step; use greenhop.compiled.outcome")
         chunks = zip(*(x.chunk(self.n_chunks) for x in inputs), strict=True)
         *state, packed, obs, reward = (_joined(parts) for parts in zip(*map(self._run, chunks), strict=True))
         return Carry(State(*state), packed), Outcome(obs, reward)
@@ -207,9 +214,9 @@ def _with_table(sim: Simulator, table: Tensor) -> Simulator:
     return replace(sim, bank=replace(sim.bank, table=table))
 
 
-def _compiled(program: BatchLast, backend: str, gradient: bool) -> Callable[..., list[Tensor]]:
-    """The body of a program, compiled; on a CPU and without gradient, without Python around the compiler's output."""
-    if backend == "inductor" and not gradient and program.inputs[0].device.type == "cpu":
+def _compiled(program: BatchLast, backend: str) -> Callable[..., list[Tensor]]:
+    """The body of a program, compiled; on a CPU without Python around the compiler's output."""
+    if backend == "inductor" and program.inputs[0].device.type == "cpu":
         return machine_code(program.body, program.inputs, REALISE)
     options = REALISE if backend == "inductor" else None
     return torch.compile(program.body, fullgraph=True, dynamic=False, backend=backend, options=options)
