@@ -1,0 +1,78 @@
+"""The results that are committed: whole, never below the bound, and quoted as they are."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from greenhop_agents.evaluate import score
+from greenhop_agents.results import COLUMNS
+from greenhop_agents.stats import interval
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "results"
+SCENARIOS = ("hub10", "pair2")
+LEAST = {"stay", "price_follow", "static", "mpc", "shac"}
+
+
+def frame_of(scenario: str) -> pd.DataFrame:
+    return pd.read_csv(RESULTS / scenario / "results.csv")
+
+
+def facts_of(scenario: str) -> dict[str, Any]:
+    found = json.loads((RESULTS / scenario / "facts.json").read_text(encoding="utf-8"))
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_agent_played_every_held_out_episode_and_learners_with_every_seed(scenario: str) -> None:
+    frame = frame_of(scenario)
+    assert tuple(frame.columns) == COLUMNS
+    assert set(frame["agent"]) >= LEAST
+    assert frame["split"].unique().tolist() == ["test"]
+    assert frame["episode"].nunique() >= 16
+    facts = facts_of(scenario)
+    for agent, part in frame.groupby("agent"):
+        assert sorted(part["seed"].unique()) == (facts["seeds"] if agent in facts["training"] else [0])
+        assert len(part) == part["seed"].nunique() * frame["episode"].nunique()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_no_committed_cost_is_below_its_bound(scenario: str) -> None:
+    frame = frame_of(scenario)
+    assert (frame["cost_cny"] >= frame["bound_cny"]).all()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_published_results_say_how_they_were_made(scenario: str) -> None:
+    facts = facts_of(scenario)
+    assert facts["command"].startswith(f"python scripts/benchmark.py benchmark={scenario}")
+    assert len(facts["seeds"]) >= 2
+    assert facts["hardware"]
+    table = (RESULTS / scenario / "table.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"\((figures/.+?)\)", table)
+    assert pictures
+    assert all((RESULTS / scenario / name).is_file() for name in pictures)
+
+
+@pytest.mark.parametrize("column", range(len(SCENARIOS)), ids=SCENARIOS)
+def test_the_readme_quotes_scores_and_intervals_as_they_are(column: int) -> None:
+    frame = frame_of(SCENARIOS[column])
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("−", "-")
+    quoted = dict(re.findall(r"^\| `(\w+)` \|(.+)\|$", text, re.MULTILINE))
+    assert set(quoted) >= LEAST - {"price_follow"}
+    for agent, cells in quoted.items():
+        part = frame[frame["agent"] == agent].pivot(index="seed", columns="episode")
+        expected = "–"
+        if len(part):
+            scores = score(part["reference_cny"], part["cost_cny"], part["bound_cny"])
+            estimate = interval(np.asarray(scores))
+            expected = f"{estimate.value:.1f} ({estimate.low:.1f} … {estimate.high:.1f})"
+        assert cells.split("|")[column].strip() == expected, agent
