@@ -163,8 +163,9 @@ def _check_changes(benchmark: BenchmarkConfig, trained: Mapping[str, Any]) -> No
         for key in keys_of(OmegaConf.create(changes)):
             if key not in known and not key.startswith(("agent.options.", "scenario.")):  # their schemas judge those
                 raise ConfigError(f"{where}.{key}: unknown key{nearest(key, known)}")
-        changed = OmegaConf.merge(trained, changes.get("scenario", {}))
-        parse_scenario(cast(dict[str, Any], OmegaConf.to_container(changed)), where)
+        if "scenario" in changes:
+            changed = OmegaConf.to_container(OmegaConf.merge(trained, changes["scenario"]))
+            parse_scenario(cast(dict[str, Any], changed), where)
 
 
 def agent_config(name: str) -> dict[str, Any] | None:
