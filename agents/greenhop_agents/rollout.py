@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from greenhop.compiled import CompiledOutcome, Outcome, outcome
+from greenhop.differentiable import CompiledOutcome, Outcome, outcome
 from greenhop.simulator import Carry, Simulator, choose, random_start
 from greenhop.state import State
 

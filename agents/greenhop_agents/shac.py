@@ -53,6 +53,7 @@ class ShacConfig(BaseModel):
     average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9  # weights are averaged over updates; the mean is the policy
     std_anneal: bool = True  # exploration noise falls with the learning rate
     bootstrap: bool = False  # the terminal term closes the account, so an episode's end is worth nothing more
+    compile: bool = False  # the step and its derivative as machine code
     network: NetworkConfig = NetworkConfig()
 
 
@@ -101,7 +102,7 @@ def build_shac(sim: Simulator, config: ShacConfig, seed: int, reference: Tensor 
         actor_optimiser=torch.optim.Adam(actor.parameters(), config.learning_rate, betas=(0.9, 0.95)),
         critic_optimiser=torch.optim.Adam(critic.parameters(), config.critic_learning_rate, betas=(0.9, 0.95)),
         fleet=launch(sim, config.num_envs, seed, every),
-        step=ticker(sim, config.num_envs, compile=False),  # its gradient is needed
+        step=ticker(sim, config.num_envs, config.compile),
         generator=Generator(device).manual_seed(seed),
         reference=reference_rewards(sim) if reference is None else reference,
     )

@@ -19,13 +19,9 @@ from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
-from greenhop.errors import GreenhopError
+from greenhop.batch_last_rules import RULES, Last, LayoutError, is_pointwise, is_tensor, rolled, stored
 
 aten = torch.ops.aten
-
-
-class LayoutError(GreenhopError):
-    """An operation that cannot be replayed with the batch last."""
 
 
 def to_last(x: Tensor) -> Tensor:
@@ -73,10 +69,10 @@ def batch_last(
 
     def replay(*tensors: Tensor) -> list[Tensor]:
         inside, outside = tensors[n_shared:given_at], tensors[given_at:]
-        placed = [*tensors[:n_shared], *map(_Last, inside), *(_Last(_stored(x.movedim(0, -1))) for x in outside)]
-        values = [_rolled(v, v.rank if isinstance(v, _Last) else v.dim()) for v in _Replay(traced).replay(placed)]
+        placed = [*tensors[:n_shared], *map(Last, inside), *(Last(stored(x.movedim(0, -1))) for x in outside)]
+        values = [rolled(v, v.rank if isinstance(v, Last) else v.dim()) for v in _Replay(traced).replay(placed)]
         split = len(values) - results
-        return [*values[:split], *(_stored(v).movedim(-1, 0).contiguous() for v in values[split:])]
+        return [*values[:split], *(stored(v).movedim(-1, 0).contiguous() for v in values[split:])]
 
     with torch.no_grad():
         traced = make_fx(flat_function)(*flat)
@@ -88,12 +84,6 @@ def batch_last(
     body.graph.eliminate_dead_code()
     body.recompile()
     return BatchLast(body, last)
-
-
-def _stored(x: Tensor) -> Tensor:
-    """The same tensor, contiguous; a compiler takes `as_strided` for an order to store what it views."""
-    x = x.contiguous()
-    return x.as_strided(x.shape, x.stride())
 
 
 def _merge_equal(traced: GraphModule) -> None:
@@ -142,130 +132,23 @@ def _constant(node: Node) -> bool:
     return node.op != "placeholder" and all(_constant(n) for n in node.all_input_nodes)
 
 
-class _Last:
-    """A tensor whose batch is its last axis; every other value met in a replay is the same for all environments."""
-
-    __slots__ = ("x",)
-
-    def __init__(self, x: Tensor) -> None:
-        self.x = x
-
-    @property
-    def rank(self) -> int:
-        return self.x.dim()
-
-    def axis(self, axis: int, rank: int | None = None) -> int:
-        """Where an axis of the batch-first tensor is now."""
-        rank = rank or self.rank
-        if axis % rank == 0:
-            raise LayoutError("an operation over the batch axis mixes environments")
-        return axis % rank - 1
-
-
 class _Replay(Interpreter):
     """Runs a batch-first graph on batch-last tensors."""
 
     def replay(self, values: Sequence[Any]) -> Any:
-        """`values`: one per input of the graph, `_Last` where it has a batch."""
+        """`values`: one per input of the graph, `Last` where it has a batch."""
         inputs = [n for n in self.graph.nodes if n.op == "placeholder"]
         return self.run(initial_env=dict(zip(inputs, values, strict=True)))
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         kwargs = {key: value for key, value in kwargs.items() if key != "pin_memory"}
         leaves = tree_leaves((args, kwargs))
-        if not any(isinstance(leaf, _Last) for leaf in leaves):
+        if not any(isinstance(leaf, Last) for leaf in leaves):
             return super().call_function(target, args, kwargs)
-        if target in _RULES:
-            return _RULES[target](*args, **kwargs)
-        if not _pointwise(target):
+        if target in RULES:
+            return RULES[target](*args, **kwargs)
+        if not is_pointwise(target):
             raise LayoutError(f"{target} has no batch-last rule")
-        rank = max(leaf.rank if isinstance(leaf, _Last) else leaf.dim() for leaf in leaves if _tensor(leaf))
-        args, kwargs = tree_map(lambda leaf: _rolled(leaf, rank) if _tensor(leaf) else leaf, (args, kwargs))
-        return _Last(target(*args, **kwargs))
-
-
-def _tensor(x: Any) -> bool:
-    return isinstance(x, Tensor | _Last)
-
-
-def _pointwise(target: Any) -> bool:
-    return target in _LIKE or torch.Tag.pointwise in getattr(target, "tags", ())
-
-
-def _rolled(x: _Last | Tensor, rank: int) -> Tensor:
-    """The batch-last form of what broadcasts to `rank` axes."""
-    if isinstance(x, _Last):
-        return x.x
-    if x.dim() == 0:
-        return x
-    return x.reshape((1,) * (rank - x.dim()) + tuple(x.shape)).permute(*range(1, rank), 0)
-
-
-def _sum(x: _Last, axes: Sequence[int], keepdim: bool = False) -> _Last:
-    return _Last(x.x.sum([x.axis(a) for a in axes], keepdim))
-
-
-def _mean(x: _Last, axes: Sequence[int], keepdim: bool = False) -> _Last:
-    return _Last(x.x.mean([x.axis(a) for a in axes], keepdim))
-
-
-def _amax(x: _Last, axes: Sequence[int], keepdim: bool = False) -> _Last:
-    return _Last(x.x.amax([x.axis(a) for a in axes], keepdim))
-
-
-def _cumsum(x: _Last, axis: int) -> _Last:
-    """Written out: axes are short, and a library call would end the fused loop."""
-    parts = x.x.unbind(x.axis(axis))
-    sums = [parts[0]]
-    for part in parts[1:]:
-        sums.append(sums[-1] + part)
-    return _Last(torch.stack(sums, x.axis(axis)))
-
-
-def _cat(parts: Sequence[Any], axis: int = 0) -> _Last:
-    first = next(p for p in parts if isinstance(p, _Last))
-    return _Last(torch.cat([_rolled(p, first.rank) for p in parts], first.axis(axis)))
-
-
-def _stack(parts: Sequence[Any], axis: int = 0) -> _Last:
-    first = next(p for p in parts if isinstance(p, _Last))
-    return _Last(torch.stack([_rolled(p, first.rank) for p in parts], first.axis(axis, first.rank + 1)))
-
-
-def _slice(x: _Last, axis: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> _Last:
-    return x if axis % x.rank == 0 else _Last(aten.slice.Tensor(x.x, x.axis(axis), start, end, step))
-
-
-def _index_select(x: Any, axis: int, index: Any) -> _Last:
-    """Constant places of every environment, or every environment's own row of a table."""
-    if isinstance(x, _Last):
-        return _Last(x.x.index_select(x.axis(axis), index))
-    if axis != 0:
-        raise LayoutError("a table is looked up along its first axis")
-    rows = _stored(x.flatten(1).index_select(0, index.x))
-    return _Last(_stored(rows.t()).reshape(*x.shape[1:], -1))
-
-
-_LIKE = (aten.zeros_like.default, aten.ones_like.default, aten._to_copy.default)
-_RULES: dict[Any, Callable[..., Any]] = {
-    aten.sum.dim_IntList: _sum,
-    aten.mean.dim: _mean,
-    aten.amax.default: _amax,
-    aten.cumsum.default: _cumsum,
-    aten.cat.default: _cat,
-    aten.stack.default: _stack,
-    aten.slice.Tensor: _slice,
-    aten.detach.default: lambda x: x,
-    aten.alias.default: lambda x: x,
-    aten.mv.default: lambda x, v: _sum(_Last(x.x * v.unsqueeze(-1)), [-1]),
-    aten.unsqueeze.default: lambda x, a: _Last(x.x.unsqueeze(x.axis(a, x.rank + 1))),
-    aten.view.default: lambda x, shape: _Last(x.x.reshape(*shape[1:], x.x.shape[-1])),
-    aten.expand.default: lambda x, shape: _Last(x.x.expand(*shape[1:], x.x.shape[-1])),
-    aten.transpose.int: lambda x, a, b: _Last(x.x.transpose(x.axis(a), x.axis(b))),
-    aten.select.int: lambda x, a, i: _Last(x.x.select(x.axis(a), i)),
-    aten.unbind.int: lambda x, a=0: [_Last(y) for y in x.x.unbind(x.axis(a))],
-    aten.split_with_sizes.default: lambda x, sizes, a=0: [_Last(y) for y in x.x.split(sizes, x.axis(a))],
-    aten.index_select.default: _index_select,
-    getitem: lambda parts, i: parts[i],
-    aten.new_zeros.default: lambda x, shape: torch.zeros(shape, dtype=x.x.dtype, device=x.x.device),
-}
+        rank = max(leaf.rank if isinstance(leaf, Last) else leaf.dim() for leaf in leaves if is_tensor(leaf))
+        args, kwargs = tree_map(lambda leaf: rolled(leaf, rank) if is_tensor(leaf) else leaf, (args, kwargs))
+        return Last(target(*args, **kwargs))

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from greenhop.batch_last import BatchLast, batch_last, to_first, to_last
-from greenhop.errors import GreenhopError
 from greenhop.machine_code import machine_code
 from greenhop.recorded import record
 from greenhop.rewards import report, reward_of
@@ -39,19 +38,6 @@ def tick(sim: Simulator, carry: Carry, action: Tensor) -> tuple[Carry, Tick]:
     """One step with actions `[B, A]`, its reward and report, and the observation after it."""
     carry, flows = sim.act(carry, action)
     return carry, Tick(sim.observe(carry), reward_of(sim.params, flows), report(sim.params, flows))
-
-
-class Outcome(NamedTuple):
-    """What a learner needs of a step, batch first."""
-
-    obs: Tensor  # [B, O] after the step, before any restart
-    reward: Tensor  # [B]
-
-
-def outcome(sim: Simulator, carry: Carry, action: Tensor) -> tuple[Carry, Outcome]:
-    """One step with actions `[B, A]`, the observation after it and its reward; gradients flow through it."""
-    carry, flows = sim.act(carry, action)
-    return carry, Outcome(sim.observe(carry), reward_of(sim.params, flows))
 
 
 def begun(sim: Simulator, start: Tensor) -> tuple[Carry, Tensor]:
@@ -81,13 +67,13 @@ class CompiledSteps:
     def __init__(self, sim: Simulator, num_envs: int, chunk: int = CPU_CHUNK, backend: str = "inductor") -> None:
         self.sim, self.num_envs = sim, num_envs
         self.n_chunks, self.chunk = chunk_sizes(num_envs, sim.params.device, chunk)
-        carry, action = _examples(sim, self.chunk)
+        carry, action = examples(sim, self.chunk)
 
         def inside(table: Tensor, carry: Carry, action: Tensor) -> tuple[Carry, Tick]:
-            return tick(_with_table(sim, table), carry, action)
+            return tick(with_table(sim, table), carry, action)
 
         self.program = batch_last(inside, shared=sim.bank.table, state=carry, given=action)
-        self._run = _compiled(self.program, backend)
+        self._run = compile_program(self.program, backend)
         self._begun = _beginning(sim, num_envs)
         self.chunks: list[list[Tensor]] = []
 
@@ -100,7 +86,7 @@ class CompiledSteps:
     @property
     def carry(self) -> Carry:
         """A batch-first copy of the running episodes."""
-        *state, packed = (_joined(parts)[: self.num_envs] for parts in zip(*self.chunks, strict=True))
+        *state, packed = (joined(parts)[: self.num_envs] for parts in zip(*self.chunks, strict=True))
         return Carry(State(*state), packed)
 
     def step(self, action: Tensor) -> Tick:
@@ -144,43 +130,6 @@ class CompiledSteps:
         ]
 
 
-class CompiledOutcome:
-    """`outcome` for `num_envs` environments, compiled: a pure function, through which no gradient flows.
-
-    Turning the batch to the end and back costs a little in every step: where episodes keep running `CompiledSteps` is
-    faster. Why there is no gradient: docs/performance.md, what was tried.
-    """
-
-    def __init__(self, sim: Simulator, num_envs: int, chunk: int = CPU_CHUNK, backend: str = "inductor") -> None:
-        device = sim.params.device
-        self.sim = sim
-        self.n_chunks = _equal_chunks(num_envs, chunk) if device.type == "cpu" else 1
-
-        def inside(table: Tensor, carry: Carry, action: Tensor) -> tuple[Any, tuple[()]]:
-            return outcome(_with_table(sim, table), carry, action), ()
-
-        example = _examples(sim, num_envs // self.n_chunks)
-        self.program = batch_last(lambda table, given, _: inside(table, *given), sim.bank.table, state=example)
-        self._step = _compiled(self.program, backend)
-
-    def __call__(self, carry: Carry, action: Tensor) -> tuple[Carry, Outcome]:
-        """One step from `carry` with actions `[B, A]`.
-
-        Raises:
-            GreenhopError: a gradient is asked for.
-        """
-        inputs = (*carry.state, carry.packed, action)
-        if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
-            raise GreenhopError("no gradient flows through a compiled step; use greenhop.compiled.outcome")
-        chunks = zip(*(x.chunk(self.n_chunks) for x in inputs), strict=True)
-        *state, packed, obs, reward = (_joined(parts) for parts in zip(*map(self._run, chunks), strict=True))
-        return Carry(State(*state), packed), Outcome(obs, reward)
-
-    def _run(self, chunk: Sequence[Tensor]) -> list[Tensor]:
-        """Batch-last results of one chunk."""
-        return self._step(self.sim.bank.table, *(to_last(x) for x in chunk))
-
-
 def _beginning(sim: Simulator, num_envs: int) -> Callable[[Tensor], tuple[Carry, Tensor]]:
     """`begun`; for few environments on a CPU as a NumPy program."""
     if sim.params.device.type != "cpu" or num_envs > LANES:
@@ -194,27 +143,23 @@ def _beginning(sim: Simulator, num_envs: int) -> Callable[[Tensor], tuple[Carry,
     return run
 
 
-def _equal_chunks(num_envs: int, largest: int) -> int:
-    """The smallest number of equal chunks of at most `largest` environments."""
-    return next(n for n in range(-(-num_envs // largest), num_envs + 1) if num_envs % n == 0)
-
-
-def _joined(parts: Sequence[Tensor]) -> Tensor:
+def joined(parts: Sequence[Tensor]) -> Tensor:
     """Chunks `[…, chunk]` as one tensor `[B, …]`."""
     return to_first(parts[0]).contiguous() if len(parts) == 1 else torch.cat([to_first(x) for x in parts])
 
 
-def _examples(sim: Simulator, batch: int) -> tuple[Carry, Tensor]:
+def examples(sim: Simulator, batch: int) -> tuple[Carry, Tensor]:
+    """A carry and an action of the shapes that a chunk has."""
     carry = sim.begin(torch.zeros(batch, dtype=torch.int64, device=sim.params.device))
     return carry, carry.packed.new_zeros(batch, sim.action_size)
 
 
-def _with_table(sim: Simulator, table: Tensor) -> Simulator:
+def with_table(sim: Simulator, table: Tensor) -> Simulator:
     """World rows as an input: they are large, and others with the same physics share the compiled code."""
     return replace(sim, bank=replace(sim.bank, table=table))
 
 
-def _compiled(program: BatchLast, backend: str) -> Callable[..., list[Tensor]]:
+def compile_program(program: BatchLast, backend: str) -> Callable[..., list[Tensor]]:
     """The body of a program, compiled; on a CPU without Python around the compiler's output."""
     if backend == "inductor" and program.inputs[0].device.type == "cpu":
         return machine_code(program.body, program.inputs, REALISE)
