@@ -287,8 +287,7 @@ class Order:
 
     def params(self, p: Params) -> Params:
         """The same scenario in the new order: rows moved, and indices renamed where a tensor holds them."""
-        none = torch.arange(len(p.links), len(p.links) + p.links_in.numel() + p.links_out.numel())
-        new_region, new_link = self.regions.argsort(), torch.cat((self.links.argsort(), none))
+        new_region, new_link = self.regions.argsort(), torch.cat((self.links.argsort(), torch.tensor([len(p.links)])))
         changed: dict[str, Any] = {}
         for f in fields(p):
             value = getattr(p, f.name)

@@ -14,20 +14,20 @@ def fit(total: Tensor, limit: Tensor) -> Tensor:
 
 
 def sum_at(per_link: Tensor, lists: Tensor) -> Tensor:
-    """Sum a per-link quantity `[B, L, …]` at regions `[B, R, …]`; `lists` `[R, D]` names links, from L on nothing."""
+    """Sum a per-link quantity `[B, L, …]` at regions `[B, R, …]`; `lists` `[R, D]` holds link indices padded with L."""
     if per_link.shape[1] == 0:
         return per_link.new_zeros(per_link.shape[0], len(lists), *per_link.shape[2:])
     return (gather_at(per_link, lists) * listed(per_link, lists)).sum(dim=2)
 
 
 def gather_at(per_link: Tensor, lists: Tensor) -> Tensor:
-    """`[B, R, D, …]` entries of `[B, L, …]` by `lists` `[R, D]`; where they name nothing, `listed` masks it."""
-    picked = per_link.index_select(1, lists.remainder(per_link.shape[1]).reshape(-1))
+    """`[B, R, D, …]` entries of `[B, L, …]` by `lists` `[R, D]`; what stands at padding must be masked by `listed`."""
+    picked = per_link.index_select(1, lists.clamp_max(per_link.shape[1] - 1).reshape(-1))
     return picked.reshape(per_link.shape[0], *lists.shape, *per_link.shape[2:])
 
 
 def listed(per_link: Tensor, lists: Tensor) -> Tensor:
-    """`[R, D, 1…]` 1 where `lists` names a link, else 0, shaped to multiply `gather_at`."""
+    """`[R, D, 1…]` 1 where `lists` names a link, 0 at its padding, shaped to multiply `gather_at`."""
     named = (lists < per_link.shape[1]).to(per_link.dtype)
     return named.reshape(*lists.shape, *[1] * (per_link.dim() - 2))
 

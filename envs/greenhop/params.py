@@ -54,8 +54,8 @@ class Params:
 
     link_source: Tensor  # [L] int64
     link_target: Tensor  # [L] int64
-    links_out: Tensor  # [R, D] int64 links leaving a region, padded with numbers from L on
-    links_in: Tensor  # [R, D] int64 links entering a region, padded with numbers from L on
+    links_out: Tensor  # [R, D] int64 links leaving a region, padded with L
+    links_in: Tensor  # [R, D] int64 links entering a region, padded with L
     link_gb: Tensor  # [L] GB a link carries in one step
     link_price_cny_per_gb: Tensor  # [L]
     route_allowed: Tensor  # [L, Z]
@@ -304,16 +304,10 @@ def _network(scenario: ScenarioConfig) -> dict[str, Any]:
 
 
 def _gather_list(end: NDArray[np.int64], n_regions: int) -> NDArray[np.int64]:
-    """[R, D] indices of the links whose `end` is each region, padded with different numbers from L on.
-
-    Modulo L the padding spreads over all links: a derivative that sums what came from each link stays shallow.
-    """
+    """[R, D] indices of the links whose `end` is each region, padded with the number of links."""
     lists = [np.flatnonzero(end == r) for r in range(n_regions)]
     depth = max(1, *(len(x) for x in lists)) if lists else 1
-    out = len(end) + np.arange(n_regions * depth).reshape(n_regions, depth)
-    for row, found in zip(out, lists, strict=True):
-        row[: len(found)] = found
-    return out
+    return np.array([np.pad(x, (0, depth - len(x)), constant_values=len(end)) for x in lists], dtype=np.int64)
 
 
 def _power(scenario: ScenarioConfig) -> dict[str, NDArray[Any]]:
