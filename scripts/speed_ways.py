@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from greenhop.simulator import Simulator
+    from greenhop.differentiable import Outcome
+    from greenhop.simulator import Carry, Simulator
 
-MODES = ("twin", "numba", "eager_step", "eager", "numpy", "compiled", "graph")
-WHOLE = ("eager", "numpy", "compiled", "graph")  # decide, step, reward, report and observe
+MODES = ("twin", "numba", "eager_step", "eager", "numpy", "compiled", "graph", "eager_gradient", "gradient")
+WHOLE = ("eager", "numpy", "compiled", "graph", "eager_gradient", "gradient")  # decide, step, reward and observe
 SYNCS = ("aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::is_nonzero")
 
 
@@ -62,7 +64,7 @@ def possible(config: DictConfig, mode: str, batch: int, device: torch.device) ->
         return not on_cpu
     if mode in ("twin", "numba", "numpy"):
         return on_cpu and (mode == "numba" or batch == 1)
-    return mode == "compiled" or batch <= config.largest_eager
+    return mode in ("compiled", "gradient") or batch <= config.largest_eager
 
 
 def prepare(config: DictConfig, name: str, sim: Simulator, batch: int, mode: str) -> Way:
@@ -118,6 +120,41 @@ def build_compiled(config: DictConfig, sim: Simulator, starts: Tensor, action: T
     if traffic(lambda: engine.program(*engine.program.inputs)).syncs:
         raise AssertionError("what is compiled waits for the device")
     return endless(sim, engine.step, lambda: engine.begin(starts), action), 1
+
+
+def build_eager_gradient(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
+    """The step and its derivative with respect to state and action, by torch's own."""
+    from greenhop.differentiable import outcome
+
+    return there_and_back(partial(outcome, sim), sim, starts, action), 1
+
+
+def build_gradient(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
+    """The same, compiled in chunks."""
+    from greenhop.differentiable import CompiledOutcome
+
+    return there_and_back(CompiledOutcome(sim, len(starts), config.chunk), sim, starts, action), 1
+
+
+def there_and_back(
+    step: Callable[[Carry, Tensor], tuple[Carry, Outcome]], sim: Simulator, starts: Tensor, action: Tensor
+) -> Callable[[], Any]:
+    """One step from one state, and back to what it began with from everything that it gave."""
+    import torch
+
+    from greenhop.differentiable import FLOATS
+
+    carry = sim.begin(starts)
+    leaves = {name: getattr(carry.state, name).requires_grad_() for name in FLOATS}
+    before, chosen = carry._replace(state=carry.state._replace(**leaves)), action.clone().requires_grad_()
+
+    def call() -> None:
+        with torch.enable_grad():
+            after, seen = step(before, chosen)
+            given = [*(getattr(after.state, name) for name in FLOATS), *seen]
+            torch.autograd.grad(given, [*leaves.values(), chosen], [torch.ones_like(x) for x in given])
+
+    return call
 
 
 def endless(
@@ -182,6 +219,8 @@ BUILD: dict[str, Callable[[DictConfig, Simulator, Tensor, Tensor], Built]] = {
     "numpy": build_numpy,
     "compiled": build_compiled,
     "graph": build_graph,
+    "eager_gradient": build_eager_gradient,
+    "gradient": build_gradient,
 }
 
 

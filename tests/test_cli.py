@@ -373,13 +373,15 @@ def test_every_script_configuration_has_a_script_and_says_how_to_run_it(path: Pa
 
 def test_speed_writes_a_record_per_scenario_batch_and_mode(script: Any, tmp_path: Path) -> None:
     quick = ("scenarios=[pair2]", "batches=[2]", "repetitions=1", "seconds=0.01")
-    ended = script("speed", *quick, "modes=[eager_step,eager]", "device=cpu", "json=out.json")
+    ended = script("speed", *quick, "modes=[eager_step,eager,eager_gradient]", "device=cpu", "json=out.json")
     assert ended.code == 0
     assert "a copy moves" in ended.out
     records = json.loads((tmp_path / "out.json").read_text())
     assert [(r["scenario"], r["batch"], r["mode"], r["device"]) for r in records] == [
         ("pair2", 2, "eager_step", "cpu"),
         ("pair2", 2, "eager", "cpu"),
+        ("pair2", 2, "eager_gradient", "cpu"),
     ]
-    assert all(r["env_steps_per_s"] > 0 and r["bytes_per_env_step"] > r["floor_bytes"] > 0 for r in records)
+    assert all(r["env_steps_per_s"] > 0 and r["floor_bytes"] > 0 for r in records)
+    assert all(r["bytes_per_env_step"] > r["floor_bytes"] for r in records[:2])
     assert_one_line(script("speed", "modes=[fast]"), "modes", "eager")

@@ -47,6 +47,7 @@ class PpoConfig(BaseModel):
     vf_coef: NonNegative = 0.5
     learning_rate: Positive = 1e-3
     target_kl: Positive | None = 0.02  # None keeps the learning rate
+    critic_warmup: Annotated[int, Field(ge=0)] = 0  # updates before the actor follows the critic: after a warm start
     max_grad_norm: Positive = 1.0
     bootstrap: bool = False  # whether an episode that ends goes on in the value of its final observation
     shaping: bool = True  # rewards include the change of the potential, see reference.py
@@ -186,7 +187,7 @@ def _minibatch(
     agent: Ppo, rollout: Rollout, advantage: Tensor, returns: Tensor, where: tuple[Tensor, Tensor]
 ) -> Tensor:
     """One gradient step on the samples `where` (step, environment); `[len(METRICS)]`."""
-    c = agent.config
+    c, warming = agent.config, agent.update < agent.config.critic_warmup
     obs, bid, old, adv = (x[where].flatten(0, 1) for x in (rollout.obs, rollout.bid, rollout.log_prob, advantage))
     with torch.autocast(obs.device.type, torch.bfloat16, enabled=c.bf16):
         mean, log_std = agent.actor(obs)
@@ -195,7 +196,9 @@ def _minibatch(
     ratio = log_ratio.exp()
     policy_loss = -torch.minimum(ratio * adv, ratio.clamp(1 - c.clip_coef, 1 + c.clip_coef) * adv).mean()
     value_loss = (value.float() - returns[where].flatten() / agent.scale).square().mean()
-    loss = policy_loss + c.vf_coef * value_loss - c.ent_coef * entropy(log_std)
+    loss = c.vf_coef * value_loss
+    if not warming:
+        loss = loss + policy_loss - c.ent_coef * entropy(log_std)
     agent.optimiser.zero_grad(set_to_none=False)
     loss.backward()
     parameters = agent.optimiser.param_groups[0]["params"]
@@ -204,7 +207,8 @@ def _minibatch(
     with torch.no_grad():
         kl = agent.team.mean(((ratio - 1.0) - log_ratio).mean())
         clipped = ((ratio - 1.0).abs() > c.clip_coef).float().mean()
-        adapt(agent.learning_rate, kl, c.target_kl)
+        if not warming:
+            adapt(agent.learning_rate, kl, c.target_kl)
     agent.optimiser.step()
     return torch.stack((policy_loss.detach(), value_loss.detach(), kl, clipped, norm))
 
