@@ -36,7 +36,7 @@ demo: $(STAMP)  ## train on ten national hubs and score the agent (under 5 minut
 	@echo "==> scripts/demo.py"
 	@$(BIN)/python scripts/demo.py $(ARGS)
 
-test: lint types docs  ## lint, types, import rules, pages and all tests (under 5 minutes)
+test: lint types docs  ## lint, types, import rules, pages and all tests (under 10 minutes)
 	@echo "==> pytest on $(WORKERS) processes"
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(TESTS)
 
