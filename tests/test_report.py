@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -23,7 +24,7 @@ from greenhop.rewards import REPORTED
 from greenhop.scenarios import load_scenario
 from greenhop.simulator import build_simulator
 from greenhop_agents.jobs import Done, Job, carry_out
-from greenhop_agents.plots import colour_of, reference_savings
+from greenhop_agents.plots import colour_of, learning, reference_savings
 from greenhop_agents.report import PUBLISHED, markdown, publish, write_report
 from greenhop_agents.report_tables import line_of, sentence, short_table, table_rows
 from greenhop_agents.results import COLUMNS, Curve, Results
@@ -169,6 +170,21 @@ def test_drawing_twice_gives_the_same_bytes(results: Results, folder: Path, tmp_
 
 def test_reference_lines_are_held_out_savings(results: Results) -> None:
     assert reference_savings(results, "pair2") == pytest.approx({"price_follow": 0.0, "mpc": 16.0, "bound": 20.0})
+
+
+def test_learning_curves_are_scores_where_every_run_knew_the_bound(results: Results) -> None:
+    """A saving on one split's weeks does not compare with a saving on another's; a score does."""
+    known = [replace(c, score_percent=10.0 * c.saving_percent) for c in results.curves]
+    for curves, label, lines in (
+        (known, "score, %", (0, 80, 100)),
+        (results.curves, "cost below price_follow, %", (0, 16, 20)),
+    ):
+        figure = learning(replace(results, curves=curves), "pair2")
+        assert figure is not None
+        (ax,) = figure.axes
+        assert ax.get_ylabel() == label
+        level = [float(y[0]) for line in ax.lines if len(y := np.asarray(line.get_ydata())) == 2]
+        assert level == pytest.approx(lines)
 
 
 def test_agents_keep_their_colour_whoever_else_takes_part() -> None:

@@ -51,6 +51,7 @@ class Curve:
     seed: int
     steps: NDArray[np.float64]
     saving_percent: Array
+    score_percent: Array | None = None  # at the same steps, where validation knew the bound
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,8 @@ def _curve(folder: Path, spec: Any, result: Result) -> Curve | None:
     else:
         return None
     config = spec["config"]
-    return Curve(config["agent"]["name"], config["seed"], steps, percent)
+    scores = _scalars(events, ["eval/score"])[1] if {"eval/saving", "eval/score"} <= tags else None
+    return Curve(config["agent"]["name"], config["seed"], steps, percent, scores)
 
 
 def _scalars(events: Any, tags: Sequence[str]) -> tuple[Array, Array]:
