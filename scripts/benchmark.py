@@ -36,7 +36,7 @@ def main(config: DictConfig) -> None:
     root = Path(config.output)
     facts = {
         "title": f"Greenhop benchmark {plan.benchmark.name}",
-        **facts_of(COMMAND, perf_counter() - began, collected),
+        **facts_of(COMMAND, perf_counter() - began, collected, root),
     }
     results = gather(collected, root, facts)
     write_report(results, root)

@@ -140,7 +140,7 @@ def test_a_failed_job_is_reported_and_does_not_take_the_others_down(
     monkeypatch.setitem(jobs.KINDS, "evaluate", fails)
     collected = run_rules(tmp_path)
     assert [(d.job.label, d.error) for d in collected.failures] == [("stay-s0-pair2", "ZeroDivisionError: no luck")]
-    results = gather(collected, tmp_path, facts_of("", 0.0, collected))
+    results = gather(collected, tmp_path, facts_of("", 0.0, collected, tmp_path))
     assert results.agents == ["price_follow"]
     write_results(results, tmp_path)
     assert len(list((tmp_path / "failed").iterdir())) == 1

@@ -72,7 +72,9 @@ def run_small(folder: Path) -> Suite:
         f"benchmark.pack={folder / 'pack'}",
     )
     collected = run_plan(make_plan(config), config, lambda *_: None)
-    return Suite(collected, gather(collected, folder / "out", facts_of("", 0.0, collected)), folder / "out")
+    return Suite(
+        collected, gather(collected, folder / "out", facts_of("", 0.0, collected, folder / "out")), folder / "out"
+    )
 
 
 def test_agents_are_tested_wherever_they_can_act_and_nowhere_else(suite: Suite) -> None:

@@ -22,7 +22,7 @@ from greenhop_agents.benchmark import Collected
 from greenhop_agents.evaluate import score
 from greenhop_agents.hardware import hardware
 from greenhop_agents.jobs import BOUND, REFERENCE, Done, Result
-from greenhop_agents.runs import PACKAGES, git_commit
+from greenhop_agents.runs import PACKAGES, git_commit, training_of
 from greenhop_agents.stats import Array
 
 COLUMNS = (
@@ -168,7 +168,7 @@ def _scalars(events: Any, tags: Sequence[str]) -> tuple[Array, Array]:
     return steps, np.array([[event.value for event in column[:n]] for column in columns]).sum(0)
 
 
-def facts_of(command: str, wall_s: float, collected: Collected) -> dict[str, Any]:
+def facts_of(command: str, wall_s: float, collected: Collected, root: Path) -> dict[str, Any]:
     """What a reader must know to repeat or to trust the numbers."""
     results = collected.results.values()
     return {
@@ -183,16 +183,17 @@ def facts_of(command: str, wall_s: float, collected: Collected) -> dict[str, Any
         "resumed_jobs": collected.resumed,
         "jobs": len(collected.plan.jobs),
         "cannot_act": collected.plan.skipped,
-        "training": _training(collected),
+        "training": _training(collected, root),
     }
 
 
-def _training(collected: Collected) -> dict[str, dict[str, float]]:
-    """By trained agent: environment steps of a run, and the mean wall time of its runs."""
+def _training(collected: Collected, root: Path) -> dict[str, dict[str, float]]:
+    """By trained agent: environment steps of a run, and the mean wall time of its runs, what was resumed included."""
     found: dict[str, list[tuple[int, float]]] = {}
     for job, result in collected.of_kind("train"):
         config = job.spec["config"]
-        found.setdefault(config["agent"]["name"], []).append((int(config["total_steps"]), result["seconds"]))
+        seconds = float(training_of(root / "runs" / job.spec["run"]).get("wall_s") or result["seconds"])
+        found.setdefault(config["agent"]["name"], []).append((int(config["total_steps"]), seconds))
     return {
         agent: {"steps": runs[0][0], "wall_s": sum(seconds for _, seconds in runs) / len(runs)}
         for agent, runs in found.items()
