@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from greenhop.differentiable import Outcome
-    from greenhop.simulator import Carry, Simulator
+    from greenhop.differentiable import Step
+    from greenhop.simulator import Simulator
 
 MODES = ("twin", "numba", "eager_step", "eager", "numpy", "compiled", "graph", "eager_gradient", "gradient")
 WHOLE = ("eager", "numpy", "compiled", "graph", "eager_gradient", "gradient")  # decide, step, reward and observe
@@ -136,25 +136,13 @@ def build_gradient(config: DictConfig, sim: Simulator, starts: Tensor, action: T
     return there_and_back(CompiledOutcome(sim, len(starts), config.chunk), sim, starts, action), 1
 
 
-def there_and_back(
-    step: Callable[[Carry, Tensor], tuple[Carry, Outcome]], sim: Simulator, starts: Tensor, action: Tensor
-) -> Callable[[], Any]:
+def there_and_back(step: Step, sim: Simulator, starts: Tensor, action: Tensor) -> Callable[[], Any]:
     """One step from one state, and back to what it began with from everything that it gave."""
-    import torch
-
-    from greenhop.differentiable import FLOATS
+    from greenhop.differentiable import even_pull, pull_back
 
     carry = sim.begin(starts)
-    leaves = {name: getattr(carry.state, name).requires_grad_() for name in FLOATS}
-    before, chosen = carry._replace(state=carry.state._replace(**leaves)), action.clone().requires_grad_()
-
-    def call() -> None:
-        with torch.enable_grad():
-            after, seen = step(before, chosen)
-            given = [*(getattr(after.state, name) for name in FLOATS), *seen]
-            torch.autograd.grad(given, [*leaves.values(), chosen], [torch.ones_like(x) for x in given])
-
-    return call
+    pull = even_pull(sim, carry)
+    return lambda: pull_back(step, carry, action, pull)
 
 
 def endless(

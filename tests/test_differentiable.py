@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -11,11 +10,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from greenhop import differentiable
-from greenhop.differentiable import FLOATS, CompiledOutcome, Outcome, Pull, outcome, pull_back
+from greenhop.differentiable import CompiledOutcome, Outcome, Pull, Step, floats, outcome, pull_back
 from greenhop.simulator import Carry, Simulator
 from tests.sims import day_sim
 
-Step = Callable[[Carry, Tensor], tuple[Carry, Outcome]]
 N, STEPS = 6, 3
 
 
@@ -76,13 +74,9 @@ def test_machine_code_gives_the_gradient() -> None:
     carry, (action, *_) = episodes(sim)
     after, seen = outcome(sim, carry, action)
     random = torch.Generator().manual_seed(0)
-    state, given = ([torch.randn(x.shape, generator=random) for x in xs] for xs in (floats(after), seen))
-    state_grad, action_grad = pull_back(sim, carry, action, Pull(tuple(state), Outcome(*given)))
+    state, given = ([torch.randn(x.shape, generator=random) for x in xs] for xs in (floats(after.state), seen))
+    state_grad, action_grad = pull_back(partial(outcome, sim), carry, action, Pull(tuple(state), Outcome(*given)))
     compiled = CompiledOutcome(sim, N)
     ours = compiled.run(compiled.backward, [*carry.state, carry.packed, action, *state, *given])
     for a, b in zip(ours, (*state_grad, action_grad), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5 * float(b.abs().max()))
-
-
-def floats(carry: Carry) -> list[Tensor]:
-    return [getattr(carry.state, name) for name in FLOATS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from greenhop.state import COST_TERMS
-from greenhop_agents.evaluate import score
 from greenhop_agents.figures import FAINT, INK, PAPER
 from greenhop_agents.jobs import BOUND, REFERENCE
 from greenhop_agents.results import SCENARIO, Results
@@ -91,9 +91,11 @@ def _left_edge(estimates: Iterable[Interval]) -> float:
 
 def _ends_of_the_scale(ax: Axes) -> None:
     """Lines at the scores of price_follow and of the bound, named above the plot."""
-    for at, name, colour in ((0, REFERENCE, FAINT), (100, BOUND, INK)):
-        ax.axvline(at, color=colour, lw=1, ls=LINES[name])
-        ax.text(at, 1.01, name, ha="center", va="bottom", fontsize=8, color=colour, transform=ax.get_xaxis_transform())
+    for score, name, colour in ((0, REFERENCE, FAINT), (100, BOUND, INK)):
+        ax.axvline(score, color=colour, lw=1, ls=LINES[name])
+        ax.text(
+            score, 1.01, name, ha="center", va="bottom", fontsize=8, color=colour, transform=ax.get_xaxis_transform()
+        )
 
 
 def settings(results: Results, scenario: str) -> Figure | None:
@@ -224,34 +226,25 @@ def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def learning(results: Results, scenario: str) -> Figure | None:
-    """Learning curves of all runs, their mean, and where price_follow, MPC and the bound stand on held-out episodes.
-
-    Scores if every run's validation knew the bound: weeks differ in what can be saved, so that a saving on validation
-    episodes and one on test episodes do not compare.
-    """
+    """Learning curves of all runs, their mean, and where price_follow, MPC and the bound stand on held-out episodes."""
     if not results.curves:
         return None
-    scores = [c.score_percent for c in results.curves if c.score_percent is not None]
-    if len(scores) == len(results.curves):
-        curves = [(c, y) for c, y in zip(results.curves, scores, strict=True)]
-        lines, label, width = reference_scores(results, scenario), "score, %", 1
-    else:
-        curves = [(c, c.saving_percent) for c in results.curves]
-        lines, label, width = reference_savings(results, scenario), "cost below price_follow, %", 15
+    seen = progress_of(results, scenario)
     figure, ax = single(7.4, 4.2)
     last = max(float(c.steps[-1]) for c in results.curves)
     for agent in dict.fromkeys(c.agent for c in results.curves):
-        runs = [(c.steps, y) for c, y in curves if c.agent == agent]
+        runs = [(c.steps, y) for c, y in zip(results.curves, seen.curves, strict=True) if c.agent == agent]
         colour = colour_of(agent, results.agents)
         for x, y in runs:
             ax.plot(x, y, color=colour, lw=0.8, alpha=0.35)
         grid = np.linspace(max(x[0] for x, _ in runs), min(x[-1] for x, _ in runs), 200)
         mean = np.mean([np.interp(grid, x, y) for x, y in runs], axis=0)
         counted = f"{len(runs)} run{'s' * (len(runs) > 1)}"
-        ax.plot(grid, _smooth(mean, width), color=colour, lw=2.2, label=f"{agent} ({counted})")
-    for name, at in lines.items():
+        ax.plot(grid, mean if seen.scored else _smooth(mean), color=colour, lw=2.2, label=f"{agent} ({counted})")
+    for name, at in seen.lines.items():
         ax.axhline(at, color=colour_of(name, results.agents), lw=1.4, ls=LINES[name])
         ax.text(last, at, f" {name}", va="center", fontsize=8.5, color=colour_of(name, results.agents))
+    label = "score, %" if seen.scored else "cost below price_follow, %"
     ax.set(xlabel="environment steps", ylabel=label, xlim=(0, last))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v / 1e6:g} M" if last >= 1e6 else f"{v / 1e3:g} k"))
     ax.grid(color="#e7ebef")
@@ -259,15 +252,30 @@ def learning(results: Results, scenario: str) -> Figure | None:
     return figure
 
 
+class LearningProgress(NamedTuple):
+    """How far learners have come, and where price_follow, MPC and the bound stand on held-out episodes, in %."""
+
+    curves: list[Array]  # one for each of `results.curves`, at its steps
+    lines: dict[str, float]
+    scored: bool  # scores, else savings
+
+
+def progress_of(results: Results, scenario: str) -> LearningProgress:
+    """Scores if every run's validation knew the bound, else savings.
+
+    Weeks differ in what can be saved, so that a saving on validation episodes and one on test episodes do not compare.
+    """
+    scores = [c.score_percent for c in results.curves if c.score_percent is not None]
+    if not scores or len(scores) < len(results.curves):
+        savings = [c.saving_percent for c in results.curves]
+        return LearningProgress(savings, reference_savings(results, scenario), scored=False)
+    return LearningProgress(scores, reference_scores(results, scenario), scored=True)
+
+
 def reference_scores(results: Results, scenario: str) -> dict[str, float]:
     """Scores on held-out episodes: 0 of price_follow, the mean of MPC's, 100 of the bound."""
-    frame = results.frame[results.frame[SCENARIO] == scenario]
-    planned = frame[frame["agent"] == "mpc"]
-    out = {REFERENCE: 0.0}
-    if len(planned) and planned["bound_cny"].notna().all():
-        money = planned[["reference_cny", "cost_cny", "bound_cny"]].to_numpy()
-        out["mpc"] = float(np.mean([score(*row) for row in money]))
-    return {**out, BOUND: 100.0}
+    planned = results.matrix("mpc", scenario)
+    return {REFERENCE: 0.0, **({"mpc": float(planned.mean())} if planned.size else {}), BOUND: 100.0}
 
 
 def reference_savings(results: Results, scenario: str) -> dict[str, float]:
@@ -282,7 +290,7 @@ def reference_savings(results: Results, scenario: str) -> dict[str, float]:
     return out
 
 
-def _smooth(values: Array, width: int) -> Array:
+def _smooth(values: Array, width: int = 15) -> Array:
     """A centred moving mean that shrinks at the ends."""
     kernel = np.ones(min(width, len(values)))
     return np.asarray(np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same"))

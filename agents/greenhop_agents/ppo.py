@@ -19,12 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Generator, Tensor, nn
 
 from greenhop.config import Count, NonNegative, Positive
+from greenhop.differentiable import Step
 from greenhop.simulator import Simulator
 from greenhop_agents.gae import gae
 from greenhop_agents.networks import Actor, NetworkConfig, build_actor, build_critic, entropy, log_prob
 from greenhop_agents.parallel import Team
 from greenhop_agents.reference import at, gain, reference_rewards
-from greenhop_agents.rollout import Fleet, Ticker, advance, launch, ticker
+from greenhop_agents.rollout import Fleet, advance, launch, ticker
 
 METRICS = ("policy_loss", "value_loss", "approx_kl", "clip_fraction", "grad_norm")
 RATE_STEP = 1.5  # how much the learning rate moves when KL leaves its band: as in rsl_rl
@@ -67,7 +68,7 @@ class Ppo:
     optimiser: torch.optim.Optimizer
     learning_rate: Tensor
     fleet: Fleet
-    step: Ticker
+    step: Step
     generator: Generator
     reference: Tensor  # [E, T]
     team: Team

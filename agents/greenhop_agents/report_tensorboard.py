@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from greenhop_agents.plots import reference_savings
+from greenhop_agents.plots import progress_of
 from greenhop_agents.results import SCENARIO, Results
 from greenhop_agents.scoreboard import CNY_PER_MCNY
 from greenhop_agents.stats import iqm
@@ -31,20 +31,21 @@ def write_tensorboard(results: Results, root: Path) -> None:
     def writer(name: str) -> Any:
         return SummaryWriter(str(folder / name))
 
-    scenario, tag = results.scenarios[0], "benchmark/saving_percent"
-    for curve in results.curves:
+    seen = progress_of(results, results.scenarios[0])
+    tag = "benchmark/score_percent" if seen.scored else "benchmark/saving_percent"
+    for curve, values in zip(results.curves, seen.curves, strict=True):
         log = writer(f"{curve.agent}-s{curve.seed}")
-        for step, saving in zip(curve.steps, curve.saving_percent, strict=True):
-            log.add_scalar(tag, float(saving), int(step))
+        for step, value in zip(curve.steps, values, strict=True):
+            log.add_scalar(tag, float(value), int(step))
         log.add_hparams(
             {"agent": curve.agent, "seed": curve.seed}, _metrics(results, curve.agent, curve.seed), run_name="."
         )
         log.close()
     last = max((int(c.steps[-1]) for c in results.curves), default=1)
-    for name, saving in reference_savings(results, scenario).items():
+    for name, level in seen.lines.items():
         log = writer(name)
         for step in np.linspace(0, last, LINE_POINTS, dtype=np.int64).tolist():
-            log.add_scalar(tag, saving, step)
+            log.add_scalar(tag, level, step)
         log.close()
     log = writer("report")
     for path in sorted((root / "figures").glob("*.png")):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,14 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from greenhop.differentiable import CompiledOutcome, Outcome, outcome
+from greenhop.differentiable import CompiledOutcome, Step, outcome
 from greenhop.simulator import Carry, Simulator, choose, random_start
 from greenhop.state import State
 
-Ticker = Callable[[Carry, Tensor], tuple[Carry, Outcome]]  # one step with actions [B, A]
 
-
-def ticker(sim: Simulator, num_envs: int, compile: bool) -> Ticker:
+def ticker(sim: Simulator, num_envs: int, compile: bool) -> Step:
     """The step of a fleet of `num_envs`, compiled or as it is written."""
     return CompiledOutcome(sim, num_envs) if compile else partial(outcome, sim)
 
@@ -90,7 +88,7 @@ def _fresh(sim: Simulator, seed: int, env: Tensor, episode: Tensor) -> Carry:
     return sim.begin(random_start(torch.full_like(env, seed), env, episode, sim.bank.n_starts))
 
 
-def advance(sim: Simulator, fleet: Fleet, action: Tensor, step: Ticker) -> tuple[Fleet, Stepped]:
+def advance(sim: Simulator, fleet: Fleet, action: Tensor, step: Step) -> tuple[Fleet, Stepped]:
     """One `step` with actions `[B, A]`, through which gradients flow; episodes that end begin anew."""
     carry, seen = step(fleet.carry, action)
     truncated = fleet.t + 1 == sim.params.steps

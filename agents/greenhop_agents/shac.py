@@ -27,10 +27,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Generator, Tensor, nn
 
 from greenhop.config import Count, NonNegative, Positive
+from greenhop.differentiable import Step
 from greenhop.simulator import Simulator
 from greenhop_agents.networks import Actor, NetworkConfig, build_actor, build_critic
 from greenhop_agents.reference import at, reference_rewards
-from greenhop_agents.rollout import Fleet, Ticker, advance, detach, launch, ticker
+from greenhop_agents.rollout import Fleet, advance, detach, launch, ticker
 
 
 class ShacConfig(BaseModel):
@@ -69,7 +70,7 @@ class Shac:
     actor_optimiser: torch.optim.Optimizer
     critic_optimiser: torch.optim.Optimizer
     fleet: Fleet
-    step: Ticker
+    step: Step
     generator: Generator
     reference: Tensor  # [E, T] what price following earns, see reference.py
     update: int = 0

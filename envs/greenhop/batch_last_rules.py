@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from greenhop.errors import GreenhopError
+from greenhop.ops import sum_at
 
 aten = torch.ops.aten
 
@@ -111,11 +112,9 @@ def _index_add(x: Any, axis: int, index: Tensor, added: Last, alpha: int = 1) ->
     at, places, base = added.axis(axis), index.tolist(), rolled(x, added.rank)
     lists = [[j for j, place in enumerate(places) if place == i] for i in range(base.shape[at])]
     most = max(map(len, lists))
-    padded = torch.tensor([found + [len(places)] * (most - len(found)) for found in lists])
-    picked = added.x.index_select(at, padded.flatten().remainder(len(places)))
-    picked = picked.reshape(*picked.shape[:at], *padded.shape, *picked.shape[at + 1 :])
-    named = (padded < len(places)).to(picked.dtype).reshape(*padded.shape, *[1] * (picked.dim() - at - 2))
-    return Last(base + alpha * (picked * named).sum(at + 1))
+    padded = torch.tensor([found + [len(places)] * (most - len(found)) for found in lists], dtype=torch.int64)
+    total = sum_at(added.x.movedim(at, 0).unsqueeze(0), padded).squeeze(0).movedim(0, at)
+    return Last(base + alpha * total)
 
 
 def _padded(x: Tensor, axis: int, before: int, after: int) -> Tensor:

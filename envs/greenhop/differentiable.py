@@ -9,8 +9,8 @@ physics is full of totals that meet their limits exactly: docs/performance.md.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -26,6 +26,11 @@ from greenhop.state import State
 FLOATS = tuple(name for name in State._fields if name not in ("t", "world_row"))  # what a gradient flows through
 
 
+def floats(state: State) -> tuple[Tensor, ...]:
+    """The parts of a state called FLOATS."""
+    return tuple(getattr(state, name) for name in FLOATS)
+
+
 class Outcome(NamedTuple):
     """What a learner needs of a step, batch first."""
 
@@ -39,6 +44,9 @@ def outcome(sim: Simulator, carry: Carry, action: Tensor) -> tuple[Carry, Outcom
     return carry, Outcome(sim.observe(carry), reward_of(sim.params, flows))
 
 
+Step = Callable[[Carry, Tensor], tuple[Carry, Outcome]]  # from a carry with actions [B, A]
+
+
 class Pull(NamedTuple):
     """The gradient of something with respect to what a step gives."""
 
@@ -46,14 +54,20 @@ class Pull(NamedTuple):
     seen: Outcome
 
 
-def pull_back(sim: Simulator, carry: Carry, action: Tensor, pull: Pull) -> tuple[tuple[Tensor, ...], Tensor]:
-    """The gradient with respect to the state (of FLOATS) and the action `[B, A]` that the step began with."""
+def even_pull(sim: Simulator, carry: Carry) -> Pull:
+    """Ones: the gradient of the sum of all that a step from `carry` gives."""
+    reward = carry.packed.new_ones(len(carry.packed))
+    return Pull(tuple(map(torch.ones_like, floats(carry.state))), Outcome(torch.ones_like(sim.observe(carry)), reward))
+
+
+def pull_back(step: Step, carry: Carry, action: Tensor, pull: Pull) -> tuple[tuple[Tensor, ...], Tensor]:
+    """The gradient with respect to the state (of FLOATS) and the action `[B, A]` that a step began with."""
     with torch.enable_grad():
-        leaves = tuple(getattr(carry.state, name).detach().requires_grad_() for name in FLOATS)
+        leaves = tuple(x.detach().requires_grad_() for x in floats(carry.state))
         chosen = action.detach().requires_grad_()
         before = Carry(carry.state._replace(**dict(zip(FLOATS, leaves, strict=True))), carry.packed)
-        after, seen = outcome(sim, before, chosen)
-        given = [*(getattr(after.state, name) for name in FLOATS), *seen]
+        after, seen = step(before, chosen)
+        given = [*floats(after.state), *seen]
         *state, by_action = torch.autograd.grad(given, [*leaves, chosen], [*pull.state, *pull.seen])
     return tuple(state), by_action
 
@@ -88,16 +102,12 @@ class CompiledOutcome:
     @cached_property
     def backward(self) -> Any:
         """Batch-last carry, action and pull of a chunk → batch-last gradients of state and action."""
-        carry, action = self._examples
-        pull = Pull(
-            tuple(torch.ones_like(getattr(carry.state, name)) for name in FLOATS),
-            Outcome(torch.ones_like(self.sim.observe(carry)), torch.ones_like(action[:, 0])),
-        )
+        example = (*self._examples, even_pull(self.sim, self._examples[0]))
 
         def inside(table: Tensor, given: tuple[Carry, Tensor, Pull], _: Any) -> tuple[Any, tuple[()]]:
-            return pull_back(with_table(self.sim, table), *given), ()
+            return pull_back(partial(outcome, with_table(self.sim, table)), *given), ()
 
-        return compile_program(batch_last(inside, self.sim.bank.table, state=(carry, action, pull)), self.backend)
+        return compile_program(batch_last(inside, self.sim.bank.table, state=example), self.backend)
 
     def run(self, program: Any, inputs: Sequence[Tensor]) -> list[Tensor]:
         """A program on all chunks; batch first before and after."""
