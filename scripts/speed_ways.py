@@ -79,8 +79,7 @@ def prepare(config: DictConfig, name: str, sim: Simulator, batch: int, mode: str
     whole = mode in WHOLE
     floor = floor_bytes(sim, starts, action, whole)
     p, kept = sim.params, sizes(sim.begin(starts[:1])) + row_bytes(sim, whole=True) + sizes(action[:1])
-    size = len(p.links) + p.n_regions * len(p.deferrable) * p.n_slots
-    way = Way(name, size, batch, mode, p.device.type, step, batch * per_call, floor, floor, kept)
+    way = Way(name, p.size, batch, mode, p.device.type, step, batch * per_call, floor, floor, kept)
     if mode in ("eager_step", "eager"):
         counted = traffic(step)
         way.ops, way.syncs, way.bytes_per_env_step = counted.ops, counted.syncs, counted.moved / way.env_steps

@@ -131,7 +131,7 @@ def test_chunks_cover_the_batch_and_nearly_nothing_else() -> None:
         chunks, size = chunk_sizes(num_envs, CPU, 256)
         assert num_envs <= chunks * size <= num_envs + 8 * chunks
         assert size <= 256
-    assert chunk_sizes(65_536, torch.device("cuda")) == (1, 65_536)
+    assert chunk_sizes(65_536, torch.device("cuda"), 256) == (1, 65_536)
 
 
 def test_what_mixes_environments_is_refused() -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
+from greenhop.ops import gather_ends
 from greenhop.params import Params
 from greenhop.state import COST_TERMS, Dispatch, Flows, Plan, State
 from greenhop.step import initial_state, step
@@ -287,7 +288,7 @@ class Order:
 
     def params(self, p: Params) -> Params:
         """The same scenario in the new order: rows moved, and indices renamed where a tensor holds them."""
-        new_region, new_link = self.regions.argsort(), torch.cat((self.links.argsort(), torch.tensor([len(p.links)])))
+        new_region = self.regions.argsort()
         changed: dict[str, Any] = {}
         for f in fields(p):
             value = getattr(p, f.name)
@@ -298,7 +299,8 @@ class Order:
             elif f.name in _BY_UNIT:
                 changed[f.name] = value[self.units]
         renamed = {name: new_region[changed[name]] for name in ("link_source", "link_target", "unit_region")}
-        lists = {name: new_link[changed[name]] for name in ("links_out", "links_in")}
+        ends = {"links_out": renamed["link_source"], "links_in": renamed["link_target"]}
+        lists = {name: gather_ends(end.tolist(), p.n_regions) for name, end in ends.items()}
         return replace(
             p, **{**changed, **renamed, **lists, "unit_of_region": changed["unit_of_region"][:, self.regions]}
         )
@@ -306,8 +308,6 @@ class Order:
 
 _BY_REGION = (
     "capacity_mwh",
-    "links_out",
-    "links_in",
     "connection_mwh",
     "peak_start_mw",
     "export_fraction",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from greenhop.errors import ConfigError
 from greenhop.observations import PRICE_SCALE_CNY_PER_MWH, Observer
-from greenhop.ops import TINY, sum_at
+from greenhop.ops import TINY, Ends, sum_at
 from greenhop.params import Params
 from greenhop.simulator import Simulator
 
@@ -24,6 +24,21 @@ AXES = {
 }
 NETWORK_PRICE_SCALE_CNY_PER_GB = 1.0
 DEMAND_FEE_SCALE_CNY_PER_MW = 10_000.0  # a monthly fee of about 40 CNY/kW prorated to a week
+
+
+class _SumAt(nn.Module):
+    """`[B, L, H]` → `[B, R, H]` sums at one end of the links."""
+
+    def __init__(self, ends: Ends) -> None:
+        super().__init__()
+        self._names = [f"list_{i}" for i in range(len(ends.lists))]
+        for name, value in zip([*self._names, "place"], [*ends.lists, ends.place], strict=True):
+            self.register_buffer(name, value, persistent=False)
+
+    place: Tensor
+
+    def forward(self, message: Tensor) -> Tensor:
+        return sum_at(message, Ends(tuple(getattr(self, name) for name in self._names), self.place))
 
 
 class Graph(nn.Module):
@@ -37,8 +52,6 @@ class Graph(nn.Module):
         constants = {
             "source": params.link_source,
             "target": params.link_target,
-            "links_in": params.links_in,
-            "links_out": params.links_out,
             "unit_region": params.unit_region,
             "unit_of_region": params.unit_of_region,
             "static_region": _static_region(params),
@@ -47,6 +60,7 @@ class Graph(nn.Module):
         }
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
+        self.into, self.out_of = _SumAt(params.links_in), _SumAt(params.links_out)
         common = sum(prod(observer.parts[name]) for name in ("calendar", "progress"))
         self.unit_features = self.static_unit.shape[1] + 1
         self.link_features = self.static_link.shape[1] + 1
@@ -54,8 +68,6 @@ class Graph(nn.Module):
 
     source: Tensor
     target: Tensor
-    links_in: Tensor
-    links_out: Tensor
     unit_region: Tensor
     unit_of_region: Tensor
     static_region: Tensor
@@ -89,11 +101,13 @@ class Graph(nn.Module):
 
     def sum_in(self, message: Tensor) -> Tensor:
         """`[B, L, H]` → `[B, R, H]` at the targets."""
-        return sum_at(message, self.links_in)
+        total: Tensor = self.into(message)
+        return total
 
     def sum_out(self, message: Tensor) -> Tensor:
         """`[B, L, H]` → `[B, R, H]` at the sources."""
-        return sum_at(message, self.links_out)
+        total: Tensor = self.out_of(message)
+        return total
 
     def outputs(self) -> dict[str, int]:
         """Numbers that each axis (region, unit, link) must produce."""

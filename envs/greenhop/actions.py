@@ -16,7 +16,7 @@ from torch import Tensor
 from greenhop.config import DecoderConfig
 from greenhop.dynamics.cool import facility_energy
 from greenhop.errors import ConfigError
-from greenhop.ops import TINY, fit, gather_at, mix, per_class, per_pool, sum_at
+from greenhop.ops import TINY, ceiling_at, fit, mix, per_class, per_pool, sum_at
 from greenhop.params import FIXED_OVERHEAD_SHARE, Params
 from greenhop.state import Plan, Row, State
 from greenhop.step import phase_of, pool_room
@@ -180,7 +180,7 @@ class ShadowPriceDecoder:
         if not p.links:
             return gain
         logit = torch.where(allowed > 0, gain / self.config.width_cny_per_mwh - STAY_MARGIN, -torch.inf)
-        most = gather_at(logit, p.links_out).amax(2).clamp_min(0.0)
+        most = ceiling_at(logit, p.links_out).clamp_min(0.0)
         weight = torch.exp(logit - most.index_select(1, p.link_source))
         return weight / (torch.exp(-most) + sum_at(weight, p.links_out)).index_select(1, p.link_source)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from greenhop.errors import GreenhopError
-from greenhop.ops import sum_at
+from greenhop.ops import gather_ends, sum_at
 
 aten = torch.ops.aten
 
@@ -109,11 +109,9 @@ def _index_select(x: Any, axis: int, index: Any) -> Last:
 
 def _index_add(x: Any, axis: int, index: Tensor, added: Last, alpha: int = 1) -> Last:
     """Sums at constant places, as every place picking what belongs to it: additions that do not wait for each other."""
-    at, places, base = added.axis(axis), index.tolist(), rolled(x, added.rank)
-    lists = [[j for j, place in enumerate(places) if place == i] for i in range(base.shape[at])]
-    most = max(map(len, lists))
-    padded = torch.tensor([found + [len(places)] * (most - len(found)) for found in lists], dtype=torch.int64)
-    total = sum_at(added.x.movedim(at, 0).unsqueeze(0), padded).squeeze(0).movedim(0, at)
+    at, base = added.axis(axis), rolled(x, added.rank)
+    ends = gather_ends(index.tolist(), base.shape[at])
+    total = sum_at(added.x.movedim(at, 0).unsqueeze(0), ends).squeeze(0).movedim(0, at)
     return Last(base + alpha * total)
 
 

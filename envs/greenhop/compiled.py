@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from greenhop.batch_last import BatchLast, batch_last, to_first, to_last
-from greenhop.machine_code import machine_code
+from greenhop.machine_code import STACK_BYTES, machine_code
+from greenhop.params import Params
 from greenhop.recorded import record
 from greenhop.rewards import report, reward_of
 from greenhop.simulator import Carry, Simulator
 from greenhop.state import State
 
-CPU_CHUNK = 128  # environments whose intermediate results stay in a core's cache: measured, docs/performance.md
+LARGEST_CHUNK = 128  # environments a CPU steps together: more gain nothing
+BYTES_PER_SIZE = 240  # of intermediate results, by environment and `Params.size`: measured, docs/performance.md
 REALISE: dict[str, Any] = {  # keep what is used twice instead of computing it again: measured
     "realize_reads_threshold": 2,
     "realize_opcount_threshold": 10,
@@ -46,7 +48,13 @@ def begun(sim: Simulator, start: Tensor) -> tuple[Carry, Tensor]:
     return carry, sim.observe(carry)
 
 
-def chunk_sizes(num_envs: int, device: torch.device, largest: int = CPU_CHUNK) -> tuple[int, int]:
+def chunk_for(params: Params) -> int:
+    """Environments whose intermediate results fit on the stack, and so in a core's cache."""
+    fit = STACK_BYTES // (BYTES_PER_SIZE * params.size)
+    return min(LARGEST_CHUNK, max(LANES, fit // LANES * LANES))
+
+
+def chunk_sizes(num_envs: int, device: torch.device, largest: int) -> tuple[int, int]:
     """How many chunks and how many environments in each; the last may run a few that nobody asked for.
 
     An accelerator takes all at once.
@@ -61,12 +69,13 @@ class CompiledSteps:
     """`num_envs` running environments behind one compiled graph.
 
     The state lives batch last, chunk by chunk, in `chunks`; nothing is recompiled after the first step and nothing
-    synchronises with the device. Flows are not kept.
+    synchronises with the device. Flows are not kept. On a CPU `chunk` environments are stepped together; None: as many
+    as suit a cache.
     """
 
-    def __init__(self, sim: Simulator, num_envs: int, chunk: int = CPU_CHUNK, backend: str = "inductor") -> None:
+    def __init__(self, sim: Simulator, num_envs: int, chunk: int | None = None, backend: str = "inductor") -> None:
         self.sim, self.num_envs = sim, num_envs
-        self.n_chunks, self.chunk = chunk_sizes(num_envs, sim.params.device, chunk)
+        self.n_chunks, self.chunk = chunk_sizes(num_envs, sim.params.device, chunk or chunk_for(sim.params))
         carry, action = examples(sim, self.chunk)
 
         def inside(table: Tensor, carry: Carry, action: Tensor) -> tuple[Carry, Tick]:

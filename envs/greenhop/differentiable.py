@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from greenhop.batch_last import batch_last, to_last
-from greenhop.compiled import CPU_CHUNK, compile_program, examples, joined, with_table
+from greenhop.compiled import chunk_for, compile_program, examples, joined, with_table
 from greenhop.rewards import reward_of
 from greenhop.simulator import Carry, Simulator
 from greenhop.state import State
@@ -79,9 +79,10 @@ class CompiledOutcome:
     needed `CompiledSteps` is faster.
     """
 
-    def __init__(self, sim: Simulator, num_envs: int, chunk: int = CPU_CHUNK, backend: str = "inductor") -> None:
+    def __init__(self, sim: Simulator, num_envs: int, chunk: int | None = None, backend: str = "inductor") -> None:
         self.sim, self.backend = sim, backend
-        self.n_chunks = _equal_chunks(num_envs, chunk) if sim.params.device.type == "cpu" else 1
+        most = chunk or chunk_for(sim.params)
+        self.n_chunks = _equal_chunks(num_envs, most) if sim.params.device.type == "cpu" else 1
         self._examples = examples(sim, num_envs // self.n_chunks)
 
     def __call__(self, carry: Carry, action: Tensor) -> tuple[Carry, Outcome]:

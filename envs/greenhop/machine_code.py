@@ -1,6 +1,8 @@
 """A traced graph as a library of machine code (AOTInductor): no Python between its kernels and no guards before them.
 
-Libraries are kept in the disk cache, by the graph with its constants and by the machine they were made for.
+Intermediate results live on the stack where they fit: asking the heap for a hundred and fifty tensors takes longer than
+a step of one environment, and a fifth of the step of a hundred. Libraries are kept in the disk cache, by the graph with
+its constants and by the machine they were made for.
 """
 
 from __future__ import annotations
@@ -8,8 +10,8 @@ from __future__ import annotations
 import os
 import platform
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +26,10 @@ from greenhop.errors import ConfigError
 
 Run = Callable[..., list[Tensor]]
 
+STACK_BYTES = 5 * 2**18  # of intermediate results at most: a thread has 2 MiB where the system sets it no limit
+_LIMIT = "MAX_STACK_ALLOCATION_SIZE"
+ON_STACK = {"aot_inductor.allow_stack_allocation": os.name == "posix"}  # elsewhere stacks are smaller
+
 
 def machine_code(graph: GraphModule, inputs: Sequence[Tensor], options: Mapping[str, Any]) -> Run:
     """`graph` for inputs of these shapes, on the CPU and without gradient.
@@ -36,6 +42,7 @@ def machine_code(graph: GraphModule, inputs: Sequence[Tensor], options: Mapping[
     Raises:
         ConfigError: nothing fits in the cache and there is no C++ compiler.
     """
+    options = {**options, **ON_STACK}
     path = cache_dir("machine_code") / f"{_key(graph, inputs, options)}.pt2"
     with suppress(RuntimeError, OSError):  # a file that cannot be read only costs the time to compile again
         if path.is_file():
@@ -55,13 +62,29 @@ def machine_code(graph: GraphModule, inputs: Sequence[Tensor], options: Mapping[
 
 
 def _package(graph: GraphModule, inputs: Sequence[Tensor], options: Mapping[str, Any], path: Path) -> Path:
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), _stack_of(STACK_BYTES):
         warnings.simplefilter("ignore", FutureWarning)  # torch's own, about its tree specifications
         exported = torch.export.export(graph, tuple(inputs), strict=False)
         done = torch._inductor.aoti_compile_and_package(
             exported, package_path=str(path), inductor_configs=dict(options)
         )
     return Path(done)
+
+
+@contextmanager
+def _stack_of(most: int) -> Iterator[None]:
+    """Let libraries made meanwhile keep that many bytes on the stack; torch's own limit, no option, is 100 KB."""
+    from torch._inductor.codegen import cpp_wrapper_cpu_array_ref as wrapper
+
+    usual = getattr(wrapper, _LIMIT, None)
+    if usual is None:  # another torch: slower, and right
+        yield
+        return
+    setattr(wrapper, _LIMIT, most)
+    try:
+        yield
+    finally:
+        setattr(wrapper, _LIMIT, usual)
 
 
 def _load(path: Path) -> Run:
@@ -78,7 +101,7 @@ def _load(path: Path) -> Run:
 def _key(graph: GraphModule, inputs: Sequence[Tensor], options: Mapping[str, Any]) -> str:
     constants = [getattr(graph, str(n.target)).detach().cpu().numpy() for n in graph.graph.nodes if n.op == "get_attr"]
     shapes = [[list(x.shape), list(x.stride()), str(x.dtype)] for x in inputs]
-    return key_of(graph.code, *constants, shapes, dict(options), [torch.__version__, *_processor()])
+    return key_of(graph.code, *constants, shapes, dict(options), [torch.__version__, STACK_BYTES, *_processor()])
 
 
 @cache

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -13,21 +16,63 @@ def fit(total: Tensor, limit: Tensor) -> Tensor:
     return torch.where(total <= limit, 1.0, limit / total.clamp_min(TINY))
 
 
-def sum_at(per_link: Tensor, lists: Tensor) -> Tensor:
-    """Sum a per-link quantity `[B, L, …]` at regions `[B, R, …]`; `lists` `[R, D]` holds link indices padded with L."""
+class Ends(NamedTuple):
+    """Which links end at which region: lists of links, one list for regions of like degree."""
+
+    lists: tuple[Tensor, ...]  # each [N, D] int64 links of N regions, padded with L
+    place: Tensor  # [R] int64 where each region stands, the lists laid one after the other
+
+
+def gather_ends(end: Sequence[int], n_regions: int) -> Ends:
+    """The lists for links that end at regions `end` `[L]`.
+
+    One list while its padding no more than doubles it; beyond that one for every power of two of links.
+    """
+    links: list[list[int]] = [[] for _ in range(n_regions)]
+    for link, region in enumerate(end):
+        links[region].append(link)
+    most = max(map(len, links), default=0)
+    by_degree: dict[int, list[int]] = {}
+    for region, found in enumerate(links):
+        group = 0 if n_regions * most <= 2 * len(end) else max(len(found) - 1, 0).bit_length()
+        by_degree.setdefault(group, []).append(region)
+    groups = [group for _, group in sorted(by_degree.items())]
+    place = torch.tensor([region for group in groups for region in group], dtype=torch.int64).argsort()
+    return Ends(tuple(_padded([links[region] for region in group], len(end)) for group in groups), place)
+
+
+def _padded(rows: Sequence[Sequence[int]], padding: int) -> Tensor:
+    """`[N, D]`, at least one column wide."""
+    width = max(1, *map(len, rows))
+    return torch.tensor([[*row, *[padding] * (width - len(row))] for row in rows], dtype=torch.int64)
+
+
+def sum_at(per_link: Tensor, ends: Ends) -> Tensor:
+    """Sum a per-link quantity `[B, L, …]` at regions `[B, R, …]`."""
     if per_link.shape[1] == 0:
-        return per_link.new_zeros(per_link.shape[0], len(lists), *per_link.shape[2:])
-    return (gather_at(per_link, lists) * listed(per_link, lists)).sum(dim=2)
+        return per_link.new_zeros(per_link.shape[0], len(ends.place), *per_link.shape[2:])
+    return _at(ends, lambda lists: (_gather(per_link, lists) * _named(per_link, lists)).sum(dim=2))
 
 
-def gather_at(per_link: Tensor, lists: Tensor) -> Tensor:
-    """`[B, R, D, …]` entries of `[B, L, …]` by `lists` `[R, D]`; what stands at padding must be masked by `listed`."""
+def ceiling_at(per_link: Tensor, ends: Ends) -> Tensor:
+    """`[B, R, …]` no less than any `[B, L, …]` entry of a region's links; more where padding repeats another link's."""
+    return _at(ends, lambda lists: _gather(per_link, lists).amax(dim=2))
+
+
+def _at(ends: Ends, reduced: Callable[[Tensor], Tensor]) -> Tensor:
+    """What each list gives, in the order of regions."""
+    parts = [reduced(lists) for lists in ends.lists]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1).index_select(1, ends.place)
+
+
+def _gather(per_link: Tensor, lists: Tensor) -> Tensor:
+    """`[B, N, D, …]` entries of `[B, L, …]` by `lists` `[N, D]`; at padding stands the last link's."""
     picked = per_link.index_select(1, lists.clamp_max(per_link.shape[1] - 1).reshape(-1))
     return picked.reshape(per_link.shape[0], *lists.shape, *per_link.shape[2:])
 
 
-def listed(per_link: Tensor, lists: Tensor) -> Tensor:
-    """`[R, D, 1…]` 1 where `lists` names a link, 0 at its padding, shaped to multiply `gather_at`."""
+def _named(per_link: Tensor, lists: Tensor) -> Tensor:
+    """`[N, D, 1…]` 1 where `lists` names a link, 0 at its padding, shaped to multiply `_gather`."""
     named = (lists < per_link.shape[1]).to(per_link.dtype)
     return named.reshape(*lists.shape, *[1] * (per_link.dim() - 2))
 

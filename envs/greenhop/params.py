@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from greenhop.config import POOLS, DeferrableClassConfig, ScenarioConfig, SiteConfig
 from greenhop.errors import ConfigError
 from greenhop.geo import great_circle_km, latency_ms
+from greenhop.ops import Ends, gather_ends
 from greenhop.storage import storage_arrays, unit_facts
 from greenhop.tables import load_table, site_row
 from greenhop.units import GB_PER_HOUR_PER_GBPS, HOURS_PER_MONTH, HOURS_PER_YEAR, KG_PER_T
@@ -54,8 +56,8 @@ class Params:
 
     link_source: Tensor  # [L] int64
     link_target: Tensor  # [L] int64
-    links_out: Tensor  # [R, D] int64 links leaving a region, padded with L
-    links_in: Tensor  # [R, D] int64 links entering a region, padded with L
+    links_out: Ends  # links leaving a region
+    links_in: Ends  # links entering a region
     link_gb: Tensor  # [L] GB a link carries in one step
     link_price_cny_per_gb: Tensor  # [L]
     route_allowed: Tensor  # [L, Z]
@@ -102,12 +104,11 @@ class Params:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Params:
         """A copy on another device or with another floating dtype; integer tensors keep theirs."""
-        moved: dict[str, Any] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, Tensor):
-                moved[f.name] = value.to(device=device, dtype=dtype if value.is_floating_point() else None)
-        return replace(self, **moved)
+
+        def move(x: Tensor) -> Tensor:
+            return x.to(device=device, dtype=dtype if x.is_floating_point() else None)
+
+        return replace(self, **{f.name: tree_map_only(Tensor, move, getattr(self, f.name)) for f in fields(self)})
 
     @property
     def dtype(self) -> torch.dtype:
@@ -129,6 +130,11 @@ class Params:
         """S."""
         return self.slack.shape[2]
 
+    @property
+    def size(self) -> int:
+        """What a step's cost grows with: links + regions × deferrable classes × slots."""
+        return len(self.links) + self.n_regions * len(self.deferrable) * self.n_slots
+
 
 def build_params(
     scenario: ScenarioConfig, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
@@ -142,13 +148,8 @@ def build_params(
         **_power(scenario),
         **_money(scenario),
     }
-    tensors: dict[str, Any] = {
-        key: torch.as_tensor(value, device=device, dtype=dtype if value.dtype.kind == "f" else torch.int64)
-        for key, value in arrays.items()
-        if isinstance(value, np.ndarray)
-    }
-    plain = {key: value for key, value in arrays.items() if not isinstance(value, np.ndarray)}
-    return Params(
+    joined: dict[str, Any] = {key: torch.from_numpy(x) if isinstance(x, np.ndarray) else x for key, x in arrays.items()}
+    exact = Params(
         name=scenario.name,
         regions=tuple(scenario.sites),
         deferrable=tuple(scenario.deferrable),
@@ -159,9 +160,9 @@ def build_params(
         steps=scenario.steps,
         rows_per_year=round(HOURS_PER_YEAR / scenario.dt_h),
         cost_scale_cny=_cost_scale(scenario),
-        **plain,
-        **tensors,
+        **joined,
     )
+    return exact.to(device, dtype)
 
 
 def table_name(site: str, config: SiteConfig) -> str:
@@ -289,8 +290,8 @@ def _network(scenario: ScenarioConfig) -> dict[str, Any]:
         "links": tuple((a, b) for _, a, b in both_ways),
         "link_source": source,
         "link_target": target,
-        "links_out": _gather_list(source, len(names)),
-        "links_in": _gather_list(target, len(names)),
+        "links_out": gather_ends(source.tolist(), len(names)),
+        "links_in": gather_ends(target.tolist(), len(names)),
         "link_gb": np.array(gbps, dtype=np.float64) * GB_PER_HOUR_PER_GBPS * scenario.dt_h,
         "link_price_cny_per_gb": np.array(price, dtype=np.float64),
         "route_allowed": np.array(
@@ -301,13 +302,6 @@ def _network(scenario: ScenarioConfig) -> dict[str, Any]:
         "migrate_gb_per_mwh": (1.0 - staged)[:, None] * gb,
         "restart_overhead": np.array([c.restart_overhead for c in deferrable.values()]),
     }
-
-
-def _gather_list(end: NDArray[np.int64], n_regions: int) -> NDArray[np.int64]:
-    """[R, D] indices of the links whose `end` is each region, padded with the number of links."""
-    lists = [np.flatnonzero(end == r) for r in range(n_regions)]
-    depth = max(1, *(len(x) for x in lists)) if lists else 1
-    return np.array([np.pad(x, (0, depth - len(x)), constant_values=len(end)) for x in lists], dtype=np.int64)
 
 
 def _power(scenario: ScenarioConfig) -> dict[str, NDArray[Any]]:

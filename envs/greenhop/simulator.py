@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from greenhop.actions import Decoder, action_size, build_decoder
@@ -116,7 +118,10 @@ def _pick(done: Tensor, fresh: Tensor, old: Tensor) -> Tensor:
     return torch.where(done.reshape(-1, *[1] * (old.dim() - 1)), fresh, old)
 
 
-def random_start(seed: Tensor, env: Tensor, episode: Tensor, n_starts: int) -> Tensor:
+Integers = TypeVar("Integers", Tensor, NDArray[np.int64])
+
+
+def random_start(seed: Integers, env: Integers, episode: Integers, n_starts: int) -> Integers:
     """`[B]` int64 start of each environment's episode: a hash of (seed, environment, episode), whatever the batch.
 
     The 32-bit finaliser of MurmurHash3 (Appleby, public domain), in int64 so that nothing overflows into the sign.

@@ -74,16 +74,14 @@ class TensorVectorEnv:
         if lean and not compile and sim.params.device.type == "cpu":
             with suppress(RecordError):  # then torch runs it as it is written
                 self.engine = NumpySteps(sim, num_envs)
-        device = sim.params.device
-        self._env = torch.arange(num_envs, device=device)
-        self._all = np.ones(num_envs, dtype=bool)
+        self._env = np.arange(num_envs)
         self.reset(seed)
 
     def reset(self, seed: int | None = None, starts: Tensor | None = None) -> Tensor:
         """Begin new episodes everywhere, at `starts` `[B]` or as the seed says; `[B, O]` observations."""
         if seed is not None:
-            self._seed = torch.tensor(seed, device=self._env.device)
-            self._episode = torch.zeros_like(self._env)
+            self._seed = np.array([seed])
+            self._episode = np.zeros_like(self._env)
         self.t = np.zeros(self.num_envs, dtype=np.int64)
         first = self._next_starts() if starts is None else starts
         if self.engine is not None:
@@ -119,14 +117,13 @@ class TensorVectorEnv:
         self.t[mask] = 0
         if self.engine is not None:
             return self.engine.restart(np.flatnonzero(mask), first)
-        self._carry = choose(torch.from_numpy(mask).to(self._env.device), self.sim.begin(first), self._carry)
+        self._carry = choose(torch.from_numpy(mask).to(first.device), self.sim.begin(first), self._carry)
         return self.sim.observe(self._carry)
 
     def _next_starts(self, mask: NDArray[np.bool_] | None = None) -> Tensor:
         starts = random_start(self._seed, self._env, self._episode, self.sim.bank.n_starts)
-        ended = torch.from_numpy(self._all if mask is None else mask).to(self._env.device)
-        self._episode = self._episode + ended
-        return starts
+        self._episode += 1 if mask is None else mask
+        return torch.from_numpy(starts).to(self.sim.params.device)
 
 
 class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
