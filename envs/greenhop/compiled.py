@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from greenhop.batch_last import BatchLast, batch_last, to_first, to_last
 from greenhop.machine_code import STACK_BYTES, machine_code
@@ -82,14 +83,17 @@ class CompiledSteps:
             return tick(with_table(sim, table), carry, action)
 
         self.program = batch_last(inside, shared=sim.bank.table, state=carry, given=action)
-        self._run = compile_program(self.program, backend)
+        self._run = CompiledProgram(self.program, backend)
         self._begun = _beginning(sim, num_envs)
         self.chunks: list[list[Tensor]] = []
+        *self._spare, obs, reward, reported = self._run.empty()  # what the next chunk writes its state into
+        self._tick = Tick(obs, reward, reported)
 
     def begin(self, start: Tensor) -> Tensor:
         """Start episodes everywhere, `start` `[B]` int64; observations `[B, O]`."""
         carry, self._obs = self._begun(start)
-        self.chunks = [[to_last(x) for x in (*part.state, part.packed)] for part in self._split(carry)]
+        parts = [(*part.state, part.packed) for part in self._split(carry)]
+        self.chunks = [[to_last(x).clone() for x in part] for part in parts]  # steps will write into them
         return self._obs
 
     @property
@@ -103,12 +107,13 @@ class CompiledSteps:
         missing = self.n_chunks * self.chunk - self.num_envs
         if missing:
             action = torch.cat((action, action.new_zeros(missing, action.shape[1])))
-        action, ticks = action.contiguous(), []
-        for i, part in enumerate(torch.split(action, self.chunk) if self.n_chunks > 1 else (action,)):
-            out = self._run(self.sim.bank.table, *self.chunks[i], part)
-            self.chunks[i] = out[: len(self.chunks[i])]
-            ticks.append(out[len(self.chunks[i]) :])
-        done = Tick(*ticks[0]) if len(ticks) == 1 else Tick(*map(torch.cat, zip(*ticks, strict=True)))
+        done = Tick(*(x.new_empty(self.n_chunks * self.chunk, *x.shape[1:]) for x in self._tick))
+        whole = (action.contiguous(), *done)
+        parts = [whole] if self.n_chunks == 1 else zip(*(x.chunk(self.n_chunks) for x in whole), strict=True)
+        for i, (chosen, *seen) in enumerate(parts):
+            before = self.chunks[i]
+            self._run(self.sim.bank.table, *before, chosen, out=[*self._spare, *seen])
+            self.chunks[i], self._spare = self._spare, before
         if missing:
             done = Tick(*(x[: self.num_envs] for x in done))
         self._obs = done.obs
@@ -153,8 +158,8 @@ def _beginning(sim: Simulator, num_envs: int) -> Callable[[Tensor], tuple[Carry,
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:
-    """Chunks `[…, chunk]` as one tensor `[B, …]`."""
-    return to_first(parts[0]).contiguous() if len(parts) == 1 else torch.cat([to_first(x) for x in parts])
+    """Chunks `[…, chunk]` as one new tensor `[B, …]`."""
+    return torch.cat([to_first(x) for x in parts])
 
 
 def examples(sim: Simulator, batch: int) -> tuple[Carry, Tensor]:
@@ -168,9 +173,40 @@ def with_table(sim: Simulator, table: Tensor) -> Simulator:
     return replace(sim, bank=replace(sim.bank, table=table))
 
 
-def compile_program(program: BatchLast, backend: str) -> Callable[..., list[Tensor]]:
-    """The body of a program, compiled; on a CPU without Python around the compiler's output."""
-    if backend == "inductor" and program.inputs[0].device.type == "cpu":
-        return machine_code(program.body, program.inputs, REALISE)
-    options = REALISE if backend == "inductor" else None
-    return torch.compile(program.body, fullgraph=True, dynamic=False, backend=backend, options=options)
+class CompiledProgram:
+    """The body of a program, compiled, which writes its results into tensors it is given.
+
+    On a CPU there is no Python around the compiler's output.
+    """
+
+    def __init__(self, program: BatchLast, backend: str) -> None:
+        with torch.no_grad():
+            self._like = [(x.shape, x.dtype, x.device) for x in program(*program.inputs)]
+            examples = [*program.inputs, *self.empty()]
+            graph = make_fx(_writing(program.body, len(program.inputs)))(*examples)
+        if backend == "inductor" and examples[0].device.type == "cpu":
+            self._call = machine_code(graph, examples, REALISE)
+        else:
+            options = REALISE if backend == "inductor" else None
+            self._call = torch.compile(graph, fullgraph=True, dynamic=False, backend=backend, options=options)
+
+    def empty(self) -> list[Tensor]:
+        """Tensors for the results of one call."""
+        return [torch.empty(shape, dtype=dtype, device=device) for shape, dtype, device in self._like]
+
+    def __call__(self, *inputs: Tensor, out: Sequence[Tensor] | None = None) -> Sequence[Tensor]:
+        """The results, in `out` where given; it must share no memory with the inputs."""
+        results = self.empty() if out is None else out
+        self._call(*inputs, *results)
+        return results
+
+
+def _writing(body: Callable[..., list[Tensor]], n_inputs: int) -> Callable[..., tuple[()]]:
+    """`body` as a function that copies its results into the tensors after its inputs."""
+
+    def run(*given: Tensor) -> tuple[()]:
+        for result, x in zip(given[n_inputs:], body(*given[:n_inputs]), strict=True):
+            result.copy_(x)
+        return ()
+
+    return run

@@ -60,7 +60,8 @@ class GraphedSteps:
 
     def _run(self) -> Tick:
         """Static buffers in, static buffers out: what the graph does."""
-        self.engine.chunks[0] = list(self._static)
+        for ours, static in zip(self.engine.chunks[0], self._static, strict=True):
+            ours.copy_(static)
         obs, ticks = self.obs, []
         for t in range(self.steps):
             done = self.engine.step(self.action[t] if self.policy is None else self.policy(obs))

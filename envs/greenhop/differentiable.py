@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from greenhop.batch_last import batch_last, to_last
-from greenhop.compiled import chunk_for, compile_program, examples, joined, with_table
+from greenhop.compiled import CompiledProgram, chunk_for, examples, joined, with_table
 from greenhop.rewards import reward_of
 from greenhop.simulator import Carry, Simulator
 from greenhop.state import State
@@ -98,7 +98,7 @@ class CompiledOutcome:
         def inside(table: Tensor, given: tuple[Carry, Tensor], _: Any) -> tuple[Any, tuple[()]]:
             return outcome(with_table(self.sim, table), *given), ()
 
-        return compile_program(batch_last(inside, self.sim.bank.table, state=self._examples), self.backend)
+        return CompiledProgram(batch_last(inside, self.sim.bank.table, state=self._examples), self.backend)
 
     @cached_property
     def backward(self) -> Any:
@@ -108,7 +108,7 @@ class CompiledOutcome:
         def inside(table: Tensor, given: tuple[Carry, Tensor, Pull], _: Any) -> tuple[Any, tuple[()]]:
             return pull_back(partial(outcome, with_table(self.sim, table)), *given), ()
 
-        return compile_program(batch_last(inside, self.sim.bank.table, state=example), self.backend)
+        return CompiledProgram(batch_last(inside, self.sim.bank.table, state=example), self.backend)
 
     def run(self, program: Any, inputs: Sequence[Tensor]) -> list[Tensor]:
         """A program on all chunks; batch first before and after."""

@@ -24,15 +24,17 @@ from torch.fx import GraphModule
 from greenhop.cache import cache_dir, drop_oldest, key_of
 from greenhop.errors import ConfigError
 
-Run = Callable[..., list[Tensor]]
+Call = Callable[..., Any]  # with the graph's inputs
 
 STACK_BYTES = 5 * 2**18  # of intermediate results at most: a thread has 2 MiB where the system sets it no limit
 _LIMIT = "MAX_STACK_ALLOCATION_SIZE"
 ON_STACK = {"aot_inductor.allow_stack_allocation": os.name == "posix"}  # elsewhere stacks are smaller
 
 
-def machine_code(graph: GraphModule, inputs: Sequence[Tensor], options: Mapping[str, Any]) -> Run:
+def machine_code(graph: GraphModule, inputs: Sequence[Tensor], options: Mapping[str, Any]) -> Call:
     """`graph` for inputs of these shapes, on the CPU and without gradient.
+
+    What a graph returns may lie in memory that the next call uses again: a graph should write into inputs instead.
 
     Args:
         graph: operations and constants, as `make_fx` leaves them.
@@ -87,7 +89,7 @@ def _stack_of(most: int) -> Iterator[None]:
         setattr(wrapper, _LIMIT, usual)
 
 
-def _load(path: Path) -> Run:
+def _load(path: Path) -> Call:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         loader = torch._inductor.aoti_load_package(str(path)).loader
