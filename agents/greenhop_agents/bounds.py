@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from greenhop.cache import cached, key_of
 from greenhop.lp.bound import Bound, bound
@@ -70,12 +71,12 @@ class Task(NamedTuple):
     @property
     def key(self) -> str:
         """Content key: parameters, state, rows, the solver's options, and the code that computes it."""
-        plain = {f.name: getattr(self.params, f.name) for f in fields(self.params)}
-        tensors = {name: x for name, x in plain.items() if isinstance(x, Tensor)}
-        rest = {name: x for name, x in plain.items() if name not in tensors}
+        facts = tree_leaves([getattr(self.params, f.name) for f in fields(self.params)])
+        tensors = [x for x in facts if isinstance(x, Tensor)]
+        rest = [x for x in facts if not isinstance(x, Tensor)]
         options = asdict(replace(self.options, log=False))
-        arrays = [x.numpy() for x in (*tensors.values(), *self.state, *self.rows)]
-        return key_of(rest, options, list(tensors), *arrays, physics_key())
+        arrays = [x.numpy() for x in (*tensors, *self.state, *self.rows)]
+        return key_of(rest, options, *arrays, physics_key())
 
 
 @cache
