@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from greenhop.differentiable import Step
     from greenhop.simulator import Simulator
 
-MODES = ("twin", "numba", "eager_step", "eager", "numpy", "compiled", "graph", "eager_gradient", "gradient")
-WHOLE = ("eager", "numpy", "compiled", "graph", "eager_gradient", "gradient")  # decide, step, reward and observe
+ONE = ("twin", "numpy", "gym", "gym_compiled")  # for a batch of one, on a CPU
+WHOLE = ("eager", "numpy", "compiled", "gym", "gym_compiled", "graph", "eager_gradient", "gradient")
 SYNCS = ("aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::is_nonzero")
 
 
@@ -62,7 +62,7 @@ def possible(config: DictConfig, mode: str, batch: int, device: torch.device) ->
     on_cpu = device.type == "cpu"
     if mode == "graph":
         return not on_cpu
-    if mode in ("twin", "numba", "numpy"):
+    if mode in (*ONE, "numba"):
         return on_cpu and (mode == "numba" or batch == 1)
     return mode in ("compiled", "gradient") or batch <= config.largest_eager
 
@@ -76,7 +76,7 @@ def prepare(config: DictConfig, name: str, sim: Simulator, batch: int, mode: str
     action = (torch.rand(batch, sim.action_size, generator=random) * 2.0 - 1.0).to(sim.params.device)
     step, per_call = BUILD[mode](config, sim, starts, action)
     step()
-    whole = mode in WHOLE
+    whole = mode in WHOLE  # decide, step, reward and observe
     floor = floor_bytes(sim, starts, action, whole)
     p, kept = sim.params, sizes(sim.begin(starts[:1])) + row_bytes(sim, whole=True) + sizes(action[:1])
     way = Way(name, p.size, batch, mode, p.device.type, step, batch * per_call, floor, floor, kept)
@@ -119,6 +119,15 @@ def build_compiled(config: DictConfig, sim: Simulator, starts: Tensor, action: T
     if traffic(lambda: engine.program(*engine.program.inputs)).syncs:
         raise AssertionError("what is compiled waits for the device")
     return endless(sim, engine.step, lambda: engine.begin(starts), action), 1
+
+
+def build_gym(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor, compile: bool = False) -> Built:
+    """The single Gymnasium environment as its users step it: checks, NumPy in and out, `info`."""
+    from greenhop.env import HubEnv
+
+    env, options, chosen = HubEnv(sim=sim, compile=compile), {"start": int(starts[0])}, action[0].numpy()
+    env.reset(options=options)
+    return endless(sim, lambda _: env.step(chosen), lambda: env.reset(options=options), action), 1
 
 
 def build_eager_gradient(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
@@ -205,10 +214,13 @@ BUILD: dict[str, Callable[[DictConfig, Simulator, Tensor, Tensor], Built]] = {
     "eager": build_eager,
     "numpy": build_numpy,
     "compiled": build_compiled,
+    "gym": build_gym,
+    "gym_compiled": partial(build_gym, compile=True),
     "graph": build_graph,
     "eager_gradient": build_eager_gradient,
     "gradient": build_gradient,
 }
+MODES = tuple(BUILD)
 
 
 def sizes(value: Any) -> int:

@@ -18,7 +18,7 @@ from greenhop_agents.stats import interval
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
 SCENARIOS = ("hub10", "pair2")
-LEAST = {"stay", "price_follow", "static", "mpc", "shac"}
+LEAST = {"stay", "price_follow", "greenest", "static", "mpc", "mpc_perfect", "ppo", "shac", "sb3_ppo", "sb3_sac"}
 
 
 def frame_of(scenario: str) -> pd.DataFrame:

@@ -44,7 +44,7 @@ TERMS = {  # group of cost terms → (label, colour)
 }
 LINES = {REFERENCE: (0, (5, 2)), "mpc": (0, (3, 1, 1, 1)), BOUND: "solid"}
 PROFILE_POINTS = 201
-LEAST_SHOWN = -80.0  # score, %: what is worse lies beyond the left edge
+LEAST_SHOWN = -80.0  # score, %: what is worse lies beyond the edge
 
 
 def colour_of(agent: str, agents: Sequence[str]) -> str:
@@ -246,6 +246,7 @@ def learning(results: Results, scenario: str) -> Figure | None:
         ax.text(last, at, f" {name}", va="center", fontsize=8.5, color=colour_of(name, results.agents))
     label = "score, %" if seen.scored else "cost below price_follow, %"
     ax.set(xlabel="environment steps", ylabel=label, xlim=(0, last))
+    ax.set_ylim(bottom=max(ax.get_ylim()[0], LEAST_SHOWN))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v / 1e6:g} M" if last >= 1e6 else f"{v / 1e3:g} k"))
     ax.grid(color="#e7ebef")
     ax.legend(frameon=False, fontsize=8.5, ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0))

@@ -22,7 +22,7 @@ CAPTIONS = {
     ),
     "learning": (
         "Learning curves",
-        "Validation episodes while training, against price following on the same ones. Thin: runs; lines: test means.",
+        "Validation episodes while training; the policy that does best on them is kept. Thin: runs; lines: test means.",
     ),
     "breakdown": ("What the bill is made of", "Mean per held-out episode; negative parts are income."),
     "pareto": (

@@ -53,6 +53,7 @@ class HubEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         self.tensors = TensorVectorEnv(self.sim, num_envs=1, compile=compile, lean=render_mode is None)
         self.observation_space, self.action_space = spaces(self.sim)
         self._action_shape = (self.sim.action_size,)
+        self._device = self.sim.params.device
         self._shown: Snapshot | None = None
         self._renderer = Renderer(self.sim.scenario, self.sim.params) if render_mode == "rgb_array" else None
 
@@ -65,25 +66,23 @@ class HubEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         start = (options or {}).get("start")
         if start is not None and not 0 <= int(start) < self.sim.bank.n_starts:
             raise ConfigError(f"options['start'] = {start} must lie in 0…{self.sim.bank.n_starts - 1}")
-        given = None if start is None else torch.tensor([int(start)], device=self.sim.params.device)
+        given = None if start is None else torch.tensor([int(start)], device=self._device)
         with torch.no_grad():
             obs = self.tensors.reset(first, given)
         if self.render_mode is not None:
             self._show(self.tensors.carry, None)
-        return np.array(obs[0].cpu().numpy(), dtype=np.float32), {}
+        return obs.cpu().numpy()[0].astype(np.float32), {}
 
     def step(self, action: NDArray[Any]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """One step; `info` holds the cost terms and physical quantities of this step by name."""
         array = checked_action(action, self._action_shape)
         before = None if self.render_mode is None else self.tensors.carry
         with torch.no_grad():
-            obs, reward, truncated, reported = self.tensors.step(
-                torch.from_numpy(array[None]).to(self.sim.params.device)
-            )
+            obs, reward, truncated, reported = self.tensors.step(torch.from_numpy(array[None]).to(self._device))
         if before is not None:
             self._show(before, self.tensors.flows)
-        info = dict(zip(REPORTED, reported[0].tolist(), strict=True))
-        return np.array(obs[0].cpu().numpy(), dtype=np.float32), reward.item(), False, truncated.item(), info
+        info = dict(zip(REPORTED, reported.tolist()[0], strict=True))
+        return obs.cpu().numpy()[0].astype(np.float32), reward.item(), False, truncated.item(), info
 
     def render(self) -> NDArray[np.uint8] | str | None:
         """`rgb_array`: a `[600, 960, 3]` picture of the last step; `ansi`: text; None without a render mode.

@@ -44,7 +44,7 @@ def checked_action(action: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
         raise ActionError(f"action has shape {array.shape}, allowed is {shape}")
     if array.dtype.kind not in "fiub":
         raise ActionError(f"action holds {array.dtype}, allowed are real numbers")
-    if not np.isfinite(array).all():
+    if not np.logical_and.reduce(np.isfinite(array), axis=None):
         raise ActionError(
             f"action holds {np.count_nonzero(~np.isfinite(array))} NaN or infinite values of {array.size}"
         )
