@@ -19,6 +19,7 @@ def main(config: DictConfig) -> None:
     from greenhop.simulator import build_simulator
     from greenhop_agents.bounds import episode_bounds
     from greenhop_agents.evaluate import evaluate
+    from greenhop_agents.policy import CompiledPolicy
     from greenhop_agents.progress import progress_bar
     from greenhop_agents.registry import find_policy
     from greenhop_agents.scoreboard import as_table, compared_decisions, summarise
@@ -29,6 +30,8 @@ def main(config: DictConfig) -> None:
     sim = build_simulator(scenario, config.split, device=pick_device(config.device))
     starts = sim.bank.spread(config.episodes)
     policies = [find_policy(name, sim) for name in (config.policy, *config.beside)]
+    if config.compile:
+        policies[0] = CompiledPolicy(policies[0], sim, config.episodes)
     episodes: dict[str, list[Episode]] = {}
     for policy, name in zip(policies, (config.policy, *config.beside), strict=True):
         with progress_bar(f"{name} on {scenario.name}", "step") as update:

@@ -41,7 +41,7 @@ def gradient(step: Step, start: Carry, chosen: Tensor) -> Tensor:
 @pytest.fixture
 def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Graphs run as they are, before code is generated, which takes minutes."""
-    monkeypatch.setattr(differentiable, "CompiledProgram", lambda program, _: program)
+    monkeypatch.setattr(differentiable, "CompiledProgram", lambda body, _inputs, _backend: body)
 
 
 @pytest.mark.usefixtures("uncompiled")

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
+from zipfile import ZipFile
 
 import gymnasium as gym
 import numpy as np
@@ -56,6 +57,24 @@ def test_machine_code_is_made_once_and_made_again_where_the_file_is_broken(
         torch.testing.assert_close(module.machine_code(graph, [INPUT], {})(INPUT)[0], expected)
         assert made.pop() == "again"
         assert file.read_bytes() == good.read_bytes()
+
+
+@pytest.mark.slow
+def test_intermediate_results_live_on_the_stack(folder: Path) -> None:
+    """What is asked of the heap is asked in every call; `torch` keeps the limit under a name that is no option."""
+    many = torch.arange(200_000.0)
+
+    def normal(x: torch.Tensor) -> list[torch.Tensor]:
+        y = torch.exp(-x)
+        return [y / y.sum()]
+
+    (ours,) = module.machine_code(make_fx(normal)(many), [many], compiled.REALISE)(many)
+    torch.testing.assert_close(ours, normal(many)[0])
+    (file,) = folder.glob("*.pt2")
+    with ZipFile(file) as package:
+        (name,) = (name for name in package.namelist() if name.endswith(".wrapper.cpp"))
+        source = package.read(name).decode()
+    assert "_storage[200000]" in source
 
 
 def test_another_graph_constant_shape_option_torch_or_processor_is_another_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
+from greenhop.compiled import CompiledProgram
+from greenhop.errors import ConfigError
 from greenhop.simulator import Carry, Simulator
 from greenhop.state import Plan
 
@@ -42,3 +46,32 @@ class ActionPolicy:
     def decide(self, sim: Simulator, carry: Carry) -> Plan:
         """Observe, act, decode."""
         return sim.decode(carry, self.act(sim.observe(carry)))
+
+
+class CompiledPolicy:
+    """A policy whose whole decision, from what it observes to the plan, is compiled for `num_envs` environments.
+
+    Raises:
+        ConfigError: a policy that is not a network from observations to actions: it plans, remembers or follows a rule.
+    """
+
+    def __init__(self, policy: Policy, sim: Simulator, num_envs: int) -> None:
+        if not isinstance(policy, ActionPolicy):
+            raise ConfigError(f"compile=true needs a network from observations to actions, which {policy.name} is not")
+        self.name = policy.name
+        self._policy = policy
+        carry = sim.begin(torch.zeros(num_envs, dtype=torch.int64, device=sim.params.device))
+        inputs, spec = tree_flatten(carry)
+
+        def body(*given: Tensor) -> list[Tensor]:
+            plan = policy.decide(sim, tree_unflatten(list(given), spec))
+            return list(plan[:-1])  # the decoder leaves the dispatch to the merit order
+
+        self._decide = CompiledProgram(body, inputs)
+
+    def reset(self, sim: Simulator) -> None:
+        """Nothing to forget."""
+
+    def decide(self, sim: Simulator, carry: Carry) -> Plan:
+        """The same plan as the policy's own."""
+        return Plan._make([*self._decide(*tree_leaves(carry)), None])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from greenhop.batch_last import BatchLast, batch_last, to_first, to_last
+from greenhop.batch_last import batch_last, to_first, to_last
 from greenhop.machine_code import STACK_BYTES, machine_code
 from greenhop.params import Params
 from greenhop.recorded import record
@@ -27,6 +27,9 @@ REALISE: dict[str, Any] = {  # keep what is used twice instead of computing it a
     "realize_opcount_threshold": 10,
 }
 LANES = 8  # float32 numbers in a vector register: chunks are multiples of it
+
+
+Body = Callable[..., Sequence[Tensor]]
 
 
 class Tick(NamedTuple):
@@ -51,8 +54,8 @@ def begun(sim: Simulator, start: Tensor) -> tuple[Carry, Tensor]:
 
 def chunk_for(params: Params) -> int:
     """Environments whose intermediate results fit on the stack, and so in a core's cache."""
-    fit = STACK_BYTES // (BYTES_PER_SIZE * params.size)
-    return min(LARGEST_CHUNK, max(LANES, fit // LANES * LANES))
+    fit = max(LANES, STACK_BYTES // (BYTES_PER_SIZE * params.size))
+    return min(LARGEST_CHUNK, 1 << fit.bit_length() - 1)  # a power of two divides most batches
 
 
 def chunk_sizes(num_envs: int, device: torch.device, largest: int) -> tuple[int, int]:
@@ -83,7 +86,7 @@ class CompiledSteps:
             return tick(with_table(sim, table), carry, action)
 
         self.program = batch_last(inside, shared=sim.bank.table, state=carry, given=action)
-        self._run = CompiledProgram(self.program, backend)
+        self._run = CompiledProgram(self.program.body, self.program.inputs, backend)
         self._begun = _beginning(sim, num_envs)
         self.chunks: list[list[Tensor]] = []
         *self._spare, obs, reward, reported = self._run.empty()  # what the next chunk writes its state into
@@ -174,16 +177,16 @@ def with_table(sim: Simulator, table: Tensor) -> Simulator:
 
 
 class CompiledProgram:
-    """The body of a program, compiled, which writes its results into tensors it is given.
+    """A function of tensors, compiled for the shapes of `inputs`, which writes its results into tensors it is given.
 
     On a CPU there is no Python around the compiler's output.
     """
 
-    def __init__(self, program: BatchLast, backend: str) -> None:
+    def __init__(self, body: Body, inputs: Sequence[Tensor], backend: str = "inductor") -> None:
         with torch.no_grad():
-            self._like = [(x.shape, x.dtype, x.device) for x in program(*program.inputs)]
-            examples = [*program.inputs, *self.empty()]
-            graph = make_fx(_writing(program.body, len(program.inputs)))(*examples)
+            self._like = [(x.shape, x.dtype, x.device) for x in body(*inputs)]
+            examples = [*inputs, *self.empty()]
+            graph = make_fx(_writing(body, len(inputs)))(*examples)
         if backend == "inductor" and examples[0].device.type == "cpu":
             self._call = machine_code(graph, examples, REALISE)
         else:
@@ -201,7 +204,7 @@ class CompiledProgram:
         return results
 
 
-def _writing(body: Callable[..., list[Tensor]], n_inputs: int) -> Callable[..., tuple[()]]:
+def _writing(body: Body, n_inputs: int) -> Callable[..., tuple[()]]:
     """`body` as a function that copies its results into the tensors after its inputs."""
 
     def run(*given: Tensor) -> tuple[()]:

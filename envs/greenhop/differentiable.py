@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from greenhop.batch_last import batch_last, to_last
+from greenhop.batch_last import BatchLast, batch_last, to_last
 from greenhop.compiled import CompiledProgram, chunk_for, examples, joined, with_table
 from greenhop.rewards import reward_of
 from greenhop.simulator import Carry, Simulator
@@ -98,7 +98,7 @@ class CompiledOutcome:
         def inside(table: Tensor, given: tuple[Carry, Tensor], _: Any) -> tuple[Any, tuple[()]]:
             return outcome(with_table(self.sim, table), *given), ()
 
-        return CompiledProgram(batch_last(inside, self.sim.bank.table, state=self._examples), self.backend)
+        return self._compiled(batch_last(inside, self.sim.bank.table, state=self._examples))
 
     @cached_property
     def backward(self) -> Any:
@@ -108,7 +108,10 @@ class CompiledOutcome:
         def inside(table: Tensor, given: tuple[Carry, Tensor, Pull], _: Any) -> tuple[Any, tuple[()]]:
             return pull_back(partial(outcome, with_table(self.sim, table)), *given), ()
 
-        return CompiledProgram(batch_last(inside, self.sim.bank.table, state=example), self.backend)
+        return self._compiled(batch_last(inside, self.sim.bank.table, state=example))
+
+    def _compiled(self, program: BatchLast) -> Any:
+        return CompiledProgram(program.body, program.inputs, self.backend)
 
     def run(self, program: Any, inputs: Sequence[Tensor]) -> list[Tensor]:
         """A program on all chunks; batch first before and after."""

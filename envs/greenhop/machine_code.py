@@ -26,7 +26,7 @@ from greenhop.errors import ConfigError
 
 Call = Callable[..., Any]  # with the graph's inputs
 
-STACK_BYTES = 5 * 2**18  # of intermediate results at most: a thread has 2 MiB where the system sets it no limit
+STACK_BYTES = 7 * 2**18  # of intermediate results at most: a thread has 2 MiB where the system sets it no limit
 _LIMIT = "MAX_STACK_ALLOCATION_SIZE"
 ON_STACK = {"aot_inductor.allow_stack_allocation": os.name == "posix"}  # elsewhere stacks are smaller
 
@@ -75,14 +75,14 @@ def _package(graph: GraphModule, inputs: Sequence[Tensor], options: Mapping[str,
 
 @contextmanager
 def _stack_of(most: int) -> Iterator[None]:
-    """Let libraries made meanwhile keep that many bytes on the stack; torch's own limit, no option, is 100 KB."""
+    """Let libraries made meanwhile keep that many bytes of float32 on the stack; torch's own limit is no option."""
     from torch._inductor.codegen import cpp_wrapper_cpu_array_ref as wrapper
 
     usual = getattr(wrapper, _LIMIT, None)
     if usual is None:  # another torch: slower, and right
         yield
         return
-    setattr(wrapper, _LIMIT, most)
+    setattr(wrapper, _LIMIT, most // torch.float32.itemsize)  # it counts numbers
     try:
         yield
     finally:
