@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from greenhop.batch_last import batch_last, to_first, to_last
 from greenhop.batch_last_rules import LayoutError
-from greenhop.compiled import REALISE, CompiledSteps, chunk_sizes, tick
+from greenhop.compiled import OPTIONS, CompiledSteps, chunk_sizes, tick
 from greenhop.cuda_graph import GraphedSteps
 from greenhop.env import HubEnv
 from greenhop.errors import ConfigError
@@ -96,7 +96,7 @@ def test_what_inductor_makes_of_it_equals_the_step() -> None:
     plan = sim.decode(carry, actions(sim, n, 1)[0])
     given = plan[:-1]  # no dispatch
     program = batch_last(lambda _, both, __: (sim.advance(both[0], Plan(*both[1])), ()), state=(carry, given))
-    body = torch.compile(program.body, fullgraph=True, dynamic=False, options=REALISE)
+    body = torch.compile(program.body, fullgraph=True, dynamic=False, options=OPTIONS)
     with torch.no_grad():
         ours, theirs = body(*program.inputs), tree_leaves(sim.advance(carry, plan))
     for a, b in zip(ours, theirs, strict=True):

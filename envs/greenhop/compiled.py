@@ -22,9 +22,10 @@ from greenhop.state import State
 
 LARGEST_CHUNK = 128  # environments a CPU steps together: more gain nothing
 BYTES_PER_SIZE = 240  # of intermediate results, by environment and `Params.size`: measured, docs/performance.md
-REALISE: dict[str, Any] = {  # keep what is used twice instead of computing it again: measured
-    "realize_reads_threshold": 2,
+OPTIONS: dict[str, Any] = {  # of torch's compiler: measured
+    "realize_reads_threshold": 2,  # keep what is used twice instead of computing it again
     "realize_opcount_threshold": 10,
+    "cpp.enable_tiling_heuristics": False,  # the batch, last, is what vectorises: nothing to search for
 }
 LANES = 8  # float32 numbers in a vector register: chunks are multiples of it
 
@@ -188,9 +189,9 @@ class CompiledProgram:
             examples = [*inputs, *self.empty()]
             graph = make_fx(_writing(body, len(inputs)))(*examples)
         if backend == "inductor" and examples[0].device.type == "cpu":
-            self._call = machine_code(graph, examples, REALISE)
+            self._call = machine_code(graph, examples, OPTIONS)
         else:
-            options = REALISE if backend == "inductor" else None
+            options = OPTIONS if backend == "inductor" else None
             self._call = torch.compile(graph, fullgraph=True, dynamic=False, backend=backend, options=options)
 
     def empty(self) -> list[Tensor]:
