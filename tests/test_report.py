@@ -187,6 +187,11 @@ def test_learning_curves_are_scores_where_every_run_knew_the_bound(results: Resu
         assert level == pytest.approx(lines)
 
 
+def test_agents_tested_elsewhere_have_no_learning_curves_beside_it(results: Results) -> None:
+    elsewhere = pd.concat([results.frame, results.frame.assign(scenario="elsewhere")])
+    assert learning(replace(results, frame=elsewhere), "pair2") is None
+
+
 def test_agents_keep_their_colour_whoever_else_takes_part() -> None:
     assert colour_of("mpc", ["mpc"]) == colour_of("mpc", ["x", "y", "mpc"])
     assert colour_of("x", ["x", "y"]) != colour_of("y", ["x", "y"])

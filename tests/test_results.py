@@ -18,6 +18,7 @@ from greenhop_agents.stats import interval
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
 SCENARIOS = ("hub10", "pair2")
+ELSEWHERE = "generalisation"
 LEAST = {"stay", "price_follow", "greenest", "static", "mpc", "mpc_perfect", "ppo", "shac", "sb3_ppo", "sb3_sac"}
 
 
@@ -44,13 +45,40 @@ def test_every_agent_played_every_held_out_episode_and_learners_with_every_seed(
         assert len(part) == part["seed"].nunique() * frame["episode"].nunique()
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_agent_played_every_episode_of_every_setting_elsewhere() -> None:
+    frame = frame_of(ELSEWHERE)
+    assert set(frame["agent"]) >= {"stay", "price_follow", "mpc", "ppo", "shac"}
+    assert frame["scenario"].nunique() >= 14
+    played = frame.groupby(["agent", "seed"]).size()
+    assert played.nunique() == 1
+    assert played.iloc[0] == frame.groupby(["scenario", "episode"]).ngroups
+
+
+def test_what_is_said_of_results_elsewhere_is_what_they_are() -> None:
+    frame = frame_of(ELSEWHERE)
+    frame["score"] = score(frame["reference_cny"], frame["cost_cny"], frame["bound_cny"])  # type: ignore[arg-type]
+
+    def of(agent: str, setting: str) -> str:
+        part = frame[(frame["agent"] == agent) & (frame["scenario"] == setting)]
+        return f"{interval(part.pivot(index='seed', columns='episode', values='score').to_numpy()).value:.1f}"
+
+    readme, page = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/score.md"))
+    assert f"`shac` scores {of('shac', 'forecast_none')} and `mpc` {of('mpc', 'forecast_none')}" in readme
+    for setting, said in (("forecast_persistence", "under persistence"), ("forecast_none", "without forecasts")):
+        assert f"{of('shac', setting)} against {of('mpc', setting)} {said}" in page
+    for setting in ("dear_carbon", "negotiated", "spot", "surge", "outage", "offgrid"):
+        assert f"`{setting}` {of('shac', setting)}" in page
+    assert f"{of('shac', 'without_guian')} without Guian, {of('shac', 'hub12')} on `hub12`" in page
+    assert of("shac", "capacities_2030").replace("-", "−") in page
+
+
+@pytest.mark.parametrize("scenario", [*SCENARIOS, ELSEWHERE])
 def test_no_committed_cost_is_below_its_bound(scenario: str) -> None:
     frame = frame_of(scenario)
     assert (frame["cost_cny"] >= frame["bound_cny"]).all()
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", [*SCENARIOS, ELSEWHERE])
 def test_published_results_say_how_they_were_made(scenario: str) -> None:
     facts = facts_of(scenario)
     assert facts["command"].startswith(f"python scripts/benchmark.py benchmark={scenario}")

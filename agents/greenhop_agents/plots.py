@@ -226,8 +226,11 @@ def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def learning(results: Results, scenario: str) -> Figure | None:
-    """Learning curves of all runs, their mean, and where price_follow, MPC and the bound stand on held-out episodes."""
-    if not results.curves:
+    """Learning curves of all runs, their mean, and where price_follow, MPC and the bound stand on held-out episodes.
+
+    None where agents are tested elsewhere than they were trained: these lines would belong to another setting.
+    """
+    if not results.curves or len(results.scenarios) > 1:
         return None
     seen = progress_of(results, scenario)
     figure, ax = single(7.4, 4.2)

@@ -49,12 +49,14 @@ class WorldBank:
         )
 
     def spread(self, episodes: int) -> NDArray[np.int64]:
-        """Indices of `episodes` starts spread evenly over years and seasons: the episodes that evaluations use."""
+        """Indices of `episodes` starts spread evenly over the years: the episodes that evaluations use."""
         return spread(episodes, self.n_starts, self.split)
 
 
 def spread(episodes: int, n_starts: int, split: Split) -> NDArray[np.int64]:
     """`[episodes]` indices spread evenly over `n_starts` starts.
+
+    A multiple of the split's years falls on the same dates in every year: few episodes see more seasons without.
 
     Raises:
         ConfigError: more episodes than there are starts, or none.
