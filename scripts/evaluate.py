@@ -30,10 +30,11 @@ def main(config: DictConfig) -> None:
     sim = build_simulator(scenario, config.split, device=pick_device(config.device))
     starts = sim.bank.spread(config.episodes)
     policies = [find_policy(name, sim) for name in (config.policy, *config.beside)]
+    deciding = list(policies)
     if config.compile:
-        policies[0] = CompiledPolicy(policies[0], sim, config.episodes)
+        deciding[0] = CompiledPolicy(policies[0], sim, config.episodes)  # for this many at once, unlike a film
     episodes: dict[str, list[Episode]] = {}
-    for policy, name in zip(policies, (config.policy, *config.beside), strict=True):
+    for policy, name in zip(deciding, (config.policy, *config.beside), strict=True):
         with progress_bar(f"{name} on {scenario.name}", "step") as update:
             done = evaluate(sim, policy, starts, update)
         episodes[name if policy.name in episodes else policy.name] = done

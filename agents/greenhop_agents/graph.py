@@ -60,7 +60,7 @@ class Graph(nn.Module):
         }
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
-        self.into, self.out_of = _SumAt(params.links_in), _SumAt(params.links_out)
+        self.sum_in, self.sum_out = _SumAt(params.links_in), _SumAt(params.links_out)  # at targets, at sources
         common = sum(prod(observer.parts[name]) for name in ("calendar", "progress"))
         self.unit_features = self.static_unit.shape[1] + 1
         self.link_features = self.static_link.shape[1] + 1
@@ -98,16 +98,6 @@ class Graph(nn.Module):
     def at_unit(self, h: Tensor) -> Tensor:
         """`[B, R, H]` → `[B, U, H]`."""
         return h.index_select(1, self.unit_region)
-
-    def sum_in(self, message: Tensor) -> Tensor:
-        """`[B, L, H]` → `[B, R, H]` at the targets."""
-        total: Tensor = self.into(message)
-        return total
-
-    def sum_out(self, message: Tensor) -> Tensor:
-        """`[B, L, H]` → `[B, R, H]` at the sources."""
-        total: Tensor = self.out_of(message)
-        return total
 
     def outputs(self) -> dict[str, int]:
         """Numbers that each axis (region, unit, link) must produce."""

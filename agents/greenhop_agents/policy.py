@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
-from greenhop.compiled import CompiledProgram
+from greenhop.compiled import CompiledProgram, examples
 from greenhop.errors import ConfigError
 from greenhop.simulator import Carry, Simulator
 from greenhop.state import Plan
@@ -59,9 +58,7 @@ class CompiledPolicy:
         if not isinstance(policy, ActionPolicy):
             raise ConfigError(f"compile=true needs a network from observations to actions, which {policy.name} is not")
         self.name = policy.name
-        self._policy = policy
-        carry = sim.begin(torch.zeros(num_envs, dtype=torch.int64, device=sim.params.device))
-        inputs, spec = tree_flatten(carry)
+        inputs, spec = tree_flatten(examples(sim, num_envs)[0])
 
         def body(*given: Tensor) -> list[Tensor]:
             plan = policy.decide(sim, tree_unflatten(list(given), spec))
