@@ -124,7 +124,16 @@ def measure(ways: list[Way], device: torch.device, repetitions: int, seconds: fl
             way.seconds.append(timed(way.step, n) / n)
             way.recompiles += counters["stats"]["unique_graphs"] - before
     for way in ways:
-        way.peak_rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        way.peak_mb = peak_mb(device)
+
+
+def peak_mb(device: torch.device) -> float:
+    """The most memory taken so far: by the process, or on the device."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def as_row(way: Way, bandwidth: float) -> dict[str, Any]:
@@ -168,7 +177,7 @@ def as_table(ways: list[Way], bandwidth: float, hardware: str) -> Table:
             f"{100 * row['copy_share']:.1f}",
         ]
         counts = [str(way.ops or "–"), str(way.syncs), str(way.recompiles)]
-        memory = [f"{way.env_bytes / 1e3:.1f}", f"{way.peak_rss_mb:,.0f}"]
+        memory = [f"{way.env_bytes / 1e3:.1f}", f"{way.peak_mb:,.0f}"]
         first = [way.scenario, str(way.size), f"{way.batch:,}", way.mode, f"{way.env_steps_per_s:,.0f}"]
         table.add_row(*first, *ratios, *traffic_, *counts, *memory)
     return table

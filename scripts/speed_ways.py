@@ -43,7 +43,7 @@ class Way:
     ops: int = 0  # operations launched by one call; not counted where they are compiled into one
     syncs: int = 0  # times one call waits for the device
     recompiles: int = 0  # after the warm-up
-    peak_rss_mb: float = 0.0  # of the process so far
+    peak_mb: float = 0.0  # of memory so far, of the process or on the device
     seconds: list[float] = field(default_factory=list)  # per call, one number per repetition
 
     @property
@@ -84,8 +84,7 @@ def prepare(config: DictConfig, name: str, sim: Simulator, batch: int, mode: str
         counted = traffic(step)
         way.ops, way.syncs, way.bytes_per_env_step = counted.ops, counted.syncs, counted.moved / way.env_steps
     if mode in ("compiled", "graph"):
-        # beyond the floor, rows and observations are transposed; what happens in between stays in the cache
-        way.bytes_per_env_step = floor + 2 * row_bytes(sim, whole=True)
+        way.bytes_per_env_step = floor + row_bytes(sim, whole=False)  # the row before the step and the one after it
     return way
 
 
@@ -114,10 +113,8 @@ def build_compiled(config: DictConfig, sim: Simulator, starts: Tensor, action: T
     """The whole step, compiled in chunks."""
     from greenhop.compiled import CompiledSteps
 
-    engine = CompiledSteps(sim, len(starts), config.chunk)
+    engine = CompiledSteps(sim, len(starts))
     engine.begin(starts)
-    if traffic(lambda: engine.program(*engine.program.inputs)).syncs:
-        raise AssertionError("what is compiled waits for the device")
     return endless(sim, engine.step, lambda: engine.begin(starts), action), 1
 
 
@@ -141,7 +138,7 @@ def build_gradient(config: DictConfig, sim: Simulator, starts: Tensor, action: T
     """The same, compiled in chunks."""
     from greenhop.differentiable import CompiledOutcome
 
-    return there_and_back(CompiledOutcome(sim, len(starts), config.chunk), sim, starts, action), 1
+    return there_and_back(CompiledOutcome(sim), sim, starts, action), 1
 
 
 def there_and_back(step: Step, sim: Simulator, starts: Tensor, action: Tensor) -> Callable[[], Any]:
@@ -154,15 +151,15 @@ def there_and_back(step: Step, sim: Simulator, starts: Tensor, action: Tensor) -
 
 
 def endless(
-    sim: Simulator, step: Callable[[Tensor], Any], begin: Callable[[], Any], action: Tensor
+    sim: Simulator, step: Callable[[Tensor], Any], begin: Callable[[], Any], action: Tensor, steps: int = 1
 ) -> Callable[[], Any]:
-    """Steps, beginning anew at the end of the episode."""
+    """Calls of `steps` steps, beginning anew at the end of the episode."""
     t = 0
 
     def call() -> None:
         nonlocal t
         step(action)
-        t += 1
+        t += steps
         if t == sim.params.steps:
             begin()
             t = 0
@@ -177,7 +174,8 @@ def build_graph(config: DictConfig, sim: Simulator, starts: Tensor, action: Tens
     graphed = GraphedSteps(sim, len(starts), config.graph_steps)
     graphed.begin(starts)
     graphed.action.copy_(action.expand_as(graphed.action))
-    return graphed.replay, config.graph_steps
+    steps = config.graph_steps
+    return endless(sim, lambda _: graphed.replay(), lambda: graphed.begin(starts), action, steps), steps
 
 
 def build_step(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:

@@ -1,45 +1,35 @@
-"""The compiled environments: the eager numbers, one graph, no recompilation, nothing asked of the device."""
+"""The compiled environments: the eager numbers, one program, compiled once, nothing asked of the device."""
 
 from __future__ import annotations
 
 from functools import cache
-from math import prod
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch._dynamo.utils import counters
-from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
-from greenhop.batch_last import batch_last, to_first, to_last
-from greenhop.batch_last_rules import LayoutError
-from greenhop.compiled import OPTIONS, CompiledSteps, chunk_sizes, tick
+from greenhop import machine_code, program
+from greenhop.compiled import CompiledSteps
 from greenhop.cuda_graph import GraphedSteps
 from greenhop.env import HubEnv
-from greenhop.errors import ConfigError
+from greenhop.errors import ActionError, ConfigError
 from greenhop.simulator import Simulator, build_simulator
-from greenhop.state import Plan
 from greenhop.vector_env import TensorVectorEnv
 from scripts.speed_ways import traffic
 from tests.sims import day_sim
 
 SHORT = 4
-CPU = torch.device("cpu")
-
-
-CHUNK = 8
 MOST_OPS, MOST_KB = 860, 55.0  # of an eager step of pair2
-MOST_ELEMENTS = 4_100  # results of one environment's pointwise operations in the compiled graph
-COPY = torch.ops.aten.clone.default  # where the batch is turned
+MOST_NUMBERS = 4_250  # that the straight-line program of the same step reads and computes
 
 
 @cache
 def steps_of(num_envs: int) -> CompiledSteps:
-    """Chunks of short episodes, compiled without code generation, which is slow; `begin` starts them anew."""
+    """Short episodes; `begin` starts them anew."""
     sim = build_simulator("pair2", "test", overrides=[f"episode.length_h={SHORT}"], year_ids=[0])
-    return CompiledSteps(sim, num_envs, CHUNK, backend="eager")
+    return CompiledSteps(sim, num_envs)
 
 
 def pair(compiled: CompiledSteps) -> list[TensorVectorEnv]:
@@ -71,93 +61,65 @@ def assert_same_run(envs: list[TensorVectorEnv], steps: int) -> None:
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-3)
 
 
-def test_chunks_of_episodes_that_end_and_begin_equal_the_eager_batch() -> None:
+def test_episodes_that_end_and_begin_equal_the_eager_batch() -> None:
     assert_same_run(pair(steps_of(11)), steps=3 * SHORT)
 
 
-def test_a_step_with_the_batch_last_equals_the_step() -> None:
-    sim, n = day_sim("hub10"), 5
-    carry, action = sim.begin(torch.arange(n) * 70), actions(sim, n, 1)[0]
-    program = batch_last(lambda _, c, a: tick(sim, c, a), state=carry, given=action)
-    with torch.no_grad():
-        ours = program(*(to_last(x) for x in tree_leaves(carry)), action)
-        after, seen = tick(sim, carry, action)
-    inside = len(tree_leaves(after))
-    ours = [*map(to_first, ours[:inside]), *ours[inside:]]
-    for a, b in zip(ours, tree_leaves((after, seen)), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-5 * max(float(b.abs().max()), 1.0))
+@pytest.mark.parametrize("num_envs", [1, 2, 3, 19])
+def test_few_environments_and_batches_that_fill_no_register_are_stepped_alike(num_envs: int) -> None:
+    assert_same_run(pair(steps_of(num_envs)), steps=SHORT)
 
 
 @pytest.mark.slow
-def test_what_inductor_makes_of_it_equals_the_step() -> None:
-    """Compiles the step alone: the decoder doubles the time, and its graph is checked above."""
-    sim, n = day_sim("pair2"), 8
-    carry = sim.begin(torch.arange(n) * 40)
-    plan = sim.decode(carry, actions(sim, n, 1)[0])
-    given = plan[:-1]  # no dispatch
-    program = batch_last(lambda _, both, __: (sim.advance(both[0], Plan(*both[1])), ()), state=(carry, given))
-    body = torch.compile(program.body, fullgraph=True, dynamic=False, options=OPTIONS)
-    with torch.no_grad():
-        ours, theirs = body(*program.inputs), tree_leaves(sim.advance(carry, plan))
-    for a, b in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(to_first(a), b, rtol=1e-4, atol=2e-5 * max(float(b.abs().max()), 1.0))
+def test_a_step_of_ten_hubs_equals_the_step() -> None:
+    sim, n = day_sim("hub10"), 11
+    ours, theirs = TensorVectorEnv(sim, n, compile=True), TensorVectorEnv(sim, n)
+    starts = torch.arange(n) * 30
+    torch.testing.assert_close(ours.reset(starts=starts), theirs.reset(starts=starts))
+    for action in actions(sim, n, 3):
+        with torch.no_grad():
+            one, two = ours.step(action), theirs.step(action)
+        for a, b in ((one[0], two[0]), (one[1], two[1]), (one[3], two[3])):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-5 * max(float(b.abs().max()), 1.0))
 
 
-def test_stepping_is_one_graph_and_never_compiled_again() -> None:
-    torch._dynamo.reset()
-    counters.clear()
+def test_nothing_is_compiled_after_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
     env = pair(steps_of(11))[1]
     env.reset(seed=0)
+    env.step(torch.zeros(11, env.sim.action_size))
+    monkeypatch.setattr(machine_code, "machine_code", None)
+    monkeypatch.setattr(program, "unroll", None)
     for action in actions(env.sim, 11, 2 * SHORT):
         with torch.no_grad():
             ended = env.step(action)[2] | (np.arange(11) == 5)
             env.restart(ended)
-    assert counters["stats"]["unique_graphs"] == 1
-    assert not counters["graph_break"]
-    assert not counters["recompiles"]
 
 
 def test_a_step_asks_nothing_of_the_device() -> None:
-    compiled = steps_of(11)
-    eager = TensorVectorEnv(compiled.sim, 11)
-    action = torch.zeros(11, compiled.sim.action_size)
+    sim = day_sim("pair2")
+    eager, action = TensorVectorEnv(sim, 11), torch.zeros(11, sim.action_size)
     assert traffic(lambda: eager.step(action)).syncs == 0
-    assert traffic(lambda: compiled.program(*compiled.program.inputs)).syncs == 0  # what is compiled, uncompiled
     assert traffic(lambda: action.sum().item()).syncs == 1
 
 
-def test_chunks_cover_the_batch_and_nearly_nothing_else() -> None:
-    for num_envs in (1, 5, 8, 255, 256, 257, 1009, 16_384):
-        chunks, size = chunk_sizes(num_envs, CPU, 256)
-        assert num_envs <= chunks * size <= num_envs + 8 * chunks
-        assert size <= 256
-    assert chunk_sizes(65_536, torch.device("cuda"), 256) == (1, 65_536)
+@pytest.mark.parametrize("compile", [False, True])
+def test_an_episode_that_ended_is_not_stepped_on(compile: bool) -> None:
+    env = pair(steps_of(11))[int(compile)]
+    env.reset(seed=0)
+    for _ in range(SHORT + 1):
+        env.step(torch.zeros(11, env.sim.action_size))
+    with pytest.raises(ActionError, match="environment 0 has ended"):
+        env.step(torch.zeros(11, env.sim.action_size))
 
 
-def test_what_mixes_environments_is_refused() -> None:
-    with pytest.raises(LayoutError, match="mixes environments"):
-        batch_last(lambda _, x, __: (x - x.mean(0), ()), state=torch.ones(3, 2))
-    with pytest.raises(LayoutError, match="rule"):
-        batch_last(lambda _, x, __: (x.roll(1, 1), ()), state=torch.ones(3, 2))
-
-
-def test_look_ups_with_one_index_become_one() -> None:
-    table, other, index = torch.arange(12.0).reshape(4, 3), torch.arange(4.0).reshape(4, 1), torch.tensor([3, 0])
-
-    def both(i: Tensor) -> Tensor:
-        return table.index_select(0, i) * other.index_select(0, i) + table.index_select(0, i)
-
-    program = batch_last(lambda _, __, i: ((), both(i)), given=index)
-    look_ups = [node for node in program.body.graph.nodes if node.target is torch.ops.aten.index_select.default]
-    assert [node.meta["val"].shape for node in look_ups] == [(2, 4)]
-    torch.testing.assert_close(program(index)[0], both(index))
-
-
-def test_a_shared_table_may_be_another_one_later() -> None:
-    index = torch.tensor([3, 0])
-    table, other = torch.arange(12.0).reshape(4, 3), torch.arange(12.0).reshape(4, 3) + 50.0
-    program = batch_last(lambda t, _, i: ((), t.index_select(0, i)), shared=table, given=index)
-    torch.testing.assert_close(program(other, index)[0], other[index])
+def test_another_world_with_the_same_physics_shares_the_program() -> None:
+    steps = steps_of(9)
+    other = build_simulator("pair2", "test", overrides=[f"episode.length_h={SHORT}"], year_ids=[1])
+    ours, theirs = CompiledSteps(other, 9, steps.program), TensorVectorEnv(other, 9)
+    starts, action = torch.arange(9) * 30, actions(other, 9, 1)[0]
+    torch.testing.assert_close(ours.begin(starts), theirs.reset(starts=starts))
+    with torch.no_grad():
+        torch.testing.assert_close(ours.step(action).obs, theirs.step(action)[0], rtol=1e-4, atol=1e-4)
 
 
 def test_a_compiled_env_has_no_pictures() -> None:
@@ -174,14 +136,7 @@ def test_operations_and_bytes_of_a_step_stay_below_what_was_recorded() -> None:
         counted = traffic(lambda: env.step(action))
     assert counted.ops <= MOST_OPS
     assert counted.moved / n <= MOST_KB * 1e3
-    graph = steps_of(11).program.body.graph
-    arithmetic = [node for node in graph.nodes if torch.Tag.pointwise in tags(node) and node.target is not COPY]
-    elements = [prod(node.meta["val"].shape) for node in arithmetic]
-    assert sum(elements) / CHUNK <= MOST_ELEMENTS
-
-
-def tags(node: Node) -> tuple[torch.Tag, ...]:
-    return tuple(getattr(node.target, "tags", ()))
+    assert len(steps_of(11).program.unrolled.needed()) <= MOST_NUMBERS
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")

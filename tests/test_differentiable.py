@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from greenhop import differentiable
 from greenhop.differentiable import CompiledOutcome, Outcome, Pull, Step, floats, outcome, pull_back
 from greenhop.simulator import Carry, Simulator
 from tests.sims import day_sim
@@ -38,28 +37,21 @@ def gradient(step: Step, start: Carry, chosen: Tensor) -> Tensor:
     return torch.autograd.grad(total, given)[0]
 
 
-@pytest.fixture
-def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Graphs run as they are, before code is generated, which takes minutes."""
-    monkeypatch.setattr(differentiable, "CompiledProgram", lambda body, _inputs, _backend: body)
-
-
-@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.slow
 def test_the_gradient_of_the_compiled_step_is_the_gradient() -> None:
-    """In two chunks, through several steps; float64, so that nothing but the derivative itself can differ."""
+    """Through several steps; float64, so that nothing but the derivative itself can differ."""
     sim = day_sim("tri3", dtype=torch.float64)
     carry, actions = episodes(sim)
-    compiled = CompiledOutcome(sim, N, chunk=3)
+    compiled = CompiledOutcome(sim)
     ours, theirs = (gradient(step, carry, actions) for step in (compiled, partial(outcome, sim)))
     assert theirs.abs().amax((1, 2)).min() > 0.0
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9 * float(theirs.abs().max()))
 
 
-@pytest.mark.usefixtures("uncompiled")
 def test_the_compiled_step_without_gradient_is_the_step() -> None:
     sim = day_sim("pair2")
     carry, actions = episodes(sim)
-    compiled = CompiledOutcome(sim, N, chunk=3)
+    compiled = CompiledOutcome(sim)
     with torch.no_grad():
         ours, theirs = compiled(carry, actions[0]), outcome(sim, carry, actions[0])
     for a, b in zip(tree_leaves(ours), tree_leaves(theirs), strict=True):
@@ -76,7 +68,7 @@ def test_machine_code_gives_the_gradient() -> None:
     random = torch.Generator().manual_seed(0)
     state, given = ([torch.randn(x.shape, generator=random) for x in xs] for xs in (floats(after.state), seen))
     state_grad, action_grad = pull_back(partial(outcome, sim), carry, action, Pull(tuple(state), Outcome(*given)))
-    compiled = CompiledOutcome(sim, N)
-    ours = compiled.run(compiled.backward, [*carry.state, carry.packed, action, *state, *given])
+    compiled = CompiledOutcome(sim)
+    ours = compiled.backward.batch_first(sim.bank.table, [*carry.state, action, *state, *given])
     for a, b in zip(ours, (*state_grad, action_grad), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5 * float(b.abs().max()))

@@ -1,30 +1,31 @@
-"""Compiled graphs kept on disk: made once, read afterwards, made again where they cannot be read or do not fit."""
+"""Machine code kept on disk: made once, read afterwards, made again where it cannot be read or does not fit."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from shutil import copyfile
 from typing import Any
-from zipfile import ZipFile
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from torch.fx import GraphModule
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch import Tensor
 
-from greenhop import compiled
 from greenhop import machine_code as module
 from greenhop.errors import ConfigError
+from greenhop.program import Program
 
-INPUT = torch.arange(3.0)
+INPUT = torch.arange(6.0).reshape(2, 3)
+TABLE = torch.arange(4.0).reshape(2, 2)
 
 
-def graph_of(scale: float) -> GraphModule:
-    weight = torch.full((3,), scale)
-    return make_fx(lambda x: [x * weight + 1.0])(INPUT)
+def program_of(scale: float) -> Program:
+    return Program(lambda _, x: x * scale + 1.0, TABLE, (INPUT[:1],), ["first"], ["first"])
+
+
+def result(scale: float) -> Tensor:
+    return program_of(scale).batch_first(TABLE, [INPUT])[0]
 
 
 @pytest.fixture
@@ -33,81 +34,72 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "machine_code"
 
 
-@pytest.mark.slow
 def test_machine_code_is_made_once_and_made_again_where_the_file_is_broken(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graph, expected = graph_of(2.0), INPUT * 2.0 + 1.0
-    torch.testing.assert_close(module.machine_code(graph, [INPUT], {})(INPUT)[0], expected)
+    torch.testing.assert_close(result(2.0), INPUT * 2.0 + 1.0)
     (file,) = folder.glob("*")
-    good = tmp_path / "good.pt2"
-    copyfile(file, good)
-    made: list[str] = []
+    good, made, library = file.read_bytes(), [], module._library
 
-    def make(*_: Any) -> Path:
+    def make(*args: Any) -> Path:
         made.append("again")
-        return good
+        return library(*args)
 
-    monkeypatch.setattr(module, "_package", make)
-    torch.testing.assert_close(module.machine_code(graph, [INPUT], {})(INPUT)[0], expected)
+    monkeypatch.setattr(module, "_library", make)
+    torch.testing.assert_close(result(2.0), INPUT * 2.0 + 1.0)
     assert not made
-    for broken in (b"", b"no package", good.read_bytes()[:-1000]):
-        file.unlink()  # the library in use stays as it is
-        file.write_bytes(broken)
-        torch.testing.assert_close(module.machine_code(graph, [INPUT], {})(INPUT)[0], expected)
+    for i, broken in enumerate((b"", b"no library", good[:200])):
+        monkeypatch.setenv("GREENHOP_CACHE", str(tmp_path / str(i)))  # a path that this process has not loaded yet
+        other = tmp_path / str(i) / "machine_code" / file.name
+        other.parent.mkdir(parents=True)
+        other.write_bytes(broken)
+        torch.testing.assert_close(result(2.0), INPUT * 2.0 + 1.0)
         assert made.pop() == "again"
-        assert file.read_bytes() == good.read_bytes()
+        assert len(other.read_bytes()) == len(good)
 
 
-@pytest.mark.slow
-def test_intermediate_results_live_on_the_stack(folder: Path) -> None:
-    """What is asked of the heap is asked in every call; `torch` keeps the limit under a name that is no option."""
-    many = torch.arange(200_000.0)
+def test_another_program_processor_compiler_option_or_width_is_another_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def files() -> int:
+        return len(list(folder.glob("*.so")))
 
-    def normal(x: torch.Tensor) -> list[torch.Tensor]:
-        y = torch.exp(-x)
-        return [y / y.sum()]
-
-    (ours,) = module.machine_code(make_fx(normal)(many), [many], compiled.OPTIONS)(many)
-    torch.testing.assert_close(ours, normal(many)[0])
-    (file,) = folder.glob("*.pt2")
-    with ZipFile(file) as package:
-        (name,) = (name for name in package.namelist() if name.endswith(".wrapper.cpp"))
-        source = package.read(name).decode()
-    assert "_storage[200000]" in source
-
-
-def test_another_graph_constant_shape_option_torch_or_processor_is_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = [
-        module._key(graph_of(2.0), [INPUT], {}),
-        module._key(graph_of(3.0), [INPUT], {}),
-        module._key(make_fx(lambda x: [x + 1.0])(INPUT), [INPUT], {}),
-        module._key(graph_of(2.0), [INPUT.double()], {}),
-        module._key(graph_of(2.0), [INPUT], {"realize_reads_threshold": 2}),
-    ]
-    assert module._key(graph_of(2.0), [INPUT], {}) == keys[0]
-    with monkeypatch.context() as other:
-        other.setattr(torch, "__version__", "0.0")
-        keys.append(module._key(graph_of(2.0), [INPUT], {}))
+    result(2.0)
+    result(3.0)
+    assert files() == 2
+    program_of(2.0).batch_first(TABLE, [torch.cat([INPUT] * 16)])  # fills vector registers
+    assert files() == 3
+    monkeypatch.setattr(module, "FLAGS", (*module.FLAGS, "-O0"))
+    result(2.0)
+    assert files() == 4
     monkeypatch.setattr(module, "_processor", lambda: ("another",))
-    keys.append(module._key(graph_of(2.0), [INPUT], {}))
-    assert len(set(keys)) == len(keys)
+    result(2.0)
+    assert files() == 5
 
 
 def test_without_a_compiler_one_line_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torch._inductor import cpp_builder, exc
-
-    def nothing() -> str:
-        raise exc.InvalidCxxCompiler
-
-    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", nothing)
-    with pytest.raises(ConfigError, match=r"compile=True needs a C\+\+ compiler.*compile=False"):
-        module.machine_code(graph_of(2.0), [INPUT], {})
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ConfigError, match=r"compile=True needs a C\+\+ compiler.*no-such-compiler.*compile=False"):
+        result(2.0)
 
 
-def test_compiled_gymnasium_environments_give_the_eager_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The graph stands in for the machine code made from it, which takes a minute; that is tested above."""
-    monkeypatch.setattr(compiled, "machine_code", lambda graph, inputs, options: graph)
+def test_a_compiler_that_fails_is_named_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FLAGS", ("--no-such-option",))
+    with pytest.raises(ConfigError, match=r"failed: .*no-such-option"):
+        result(2.0)
+    assert not list(folder.glob("*"))
+
+
+def test_a_folder_that_cannot_be_written_only_costs_the_time_to_compile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("GREENHOP_CACHE", os.fspath(blocked))
+    torch.testing.assert_close(result(2.0), INPUT * 2.0 + 1.0)
+
+
+def test_compiled_gymnasium_environments_give_the_eager_numbers() -> None:
     given: dict[str, Any] = {"split": "test", "overrides": ["episode.length_h=4"], "year_ids": [0]}
     eager, ours = (gym.make("greenhop:Pair2-v0", **given, compile=c) for c in (False, True))
     assert isinstance(eager.action_space, gym.spaces.Box)
@@ -126,14 +118,3 @@ def test_compiled_gymnasium_environments_give_the_eager_numbers(monkeypatch: pyt
     both = [batch.step(np.zeros(batch.action_space.shape))[:2] for batch in batches]
     for a, b in zip(*both, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
-
-
-def test_a_folder_that_cannot_be_written_only_costs_the_time_to_compile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("")
-    monkeypatch.setenv("GREENHOP_CACHE", os.fspath(blocked))
-    monkeypatch.setattr(module, "_package", lambda *_: blocked)
-    monkeypatch.setattr(module, "_load", lambda path: lambda *_: [INPUT] if path == blocked else [])
-    assert module.machine_code(graph_of(2.0), [INPUT], {})(INPUT) == [INPUT]

@@ -47,6 +47,7 @@ class WarmStart(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    weights: str | None = None  # a native agent's run folder or published policy whose weights come first
     teacher: str | None = None  # `optimal`, or what `policy=` takes; None: no warm start
     episodes: Count = 64  # training episodes of each round
     epochs: Count = 40  # passes over all states so far, after each round

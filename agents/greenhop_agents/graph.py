@@ -26,19 +26,34 @@ NETWORK_PRICE_SCALE_CNY_PER_GB = 1.0
 DEMAND_FEE_SCALE_CNY_PER_MW = 10_000.0  # a monthly fee of about 40 CNY/kW prorated to a week
 
 
-class _SumAt(nn.Module):
-    """`[B, L, H]` → `[B, R, H]` sums at one end of the links."""
+class _Ends(nn.Module):
+    """Which region each link, or unit, belongs to: picks regions `[B, R, H]` → `[B, L, H]` and sums back.
 
-    def __init__(self, ends: Ends) -> None:
+    A GPU multiplies by a matrix of ones and zeros: the derivative of picking would add one number at a time.
+    """
+
+    def __init__(self, end: Tensor, n_regions: int, ends: Ends | None = None) -> None:
         super().__init__()
-        self._names = [f"list_{i}" for i in range(len(ends.lists))]
-        for name, value in zip([*self._names, "place"], [*ends.lists, ends.place], strict=True):
+        lists = () if ends is None else (*ends.lists, ends.place)
+        self._names = [f"list_{i}" for i in range(len(lists))]
+        for name, value in zip(self._names, lists, strict=True):
             self.register_buffer(name, value, persistent=False)
+        self.register_buffer("end", end, persistent=False)
+        self.register_buffer("at", nn.functional.one_hot(end, n_regions).float(), persistent=False)  # [L, R]
 
-    place: Tensor
+    end: Tensor
+    at: Tensor
 
-    def forward(self, message: Tensor) -> Tensor:
-        return sum_at(message, Ends(tuple(getattr(self, name) for name in self._names), self.place))
+    def pick(self, h: Tensor) -> Tensor:
+        """`[B, R, H]` → `[B, L, H]`."""
+        return self.at @ h if h.is_cuda else h.index_select(1, self.end)
+
+    def sum(self, message: Tensor) -> Tensor:
+        """`[B, L, H]` → `[B, R, H]`."""
+        if message.is_cuda:
+            return self.at.T @ message
+        *lists, place = (getattr(self, name) for name in self._names)
+        return sum_at(message, Ends(tuple(lists), place))
 
 
 class Graph(nn.Module):
@@ -50,9 +65,6 @@ class Graph(nn.Module):
             raise ConfigError(f"network.kind = 'region' knows decoders {', '.join(AXES)}, not {decoder!r}; use 'mlp'")
         self.observer, self.parts, self.axes = observer, parts, AXES[decoder]
         constants = {
-            "source": params.link_source,
-            "target": params.link_target,
-            "unit_region": params.unit_region,
             "unit_of_region": params.unit_of_region,
             "static_region": _static_region(params),
             "static_link": _static_link(params),
@@ -60,15 +72,15 @@ class Graph(nn.Module):
         }
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
-        self.sum_in, self.sum_out = _SumAt(params.links_in), _SumAt(params.links_out)  # at targets, at sources
+        regions = len(params.regions)
+        self.sources = _Ends(params.link_source, regions, params.links_out)
+        self.targets = _Ends(params.link_target, regions, params.links_in)
+        self.units = _Ends(params.unit_region, regions)
         common = sum(prod(observer.parts[name]) for name in ("calendar", "progress"))
         self.unit_features = self.static_unit.shape[1] + 1
         self.link_features = self.static_link.shape[1] + 1
         self.region_features = observer.parts["region"][1] + self.static_region.shape[1] + self.unit_features + common
 
-    source: Tensor
-    target: Tensor
-    unit_region: Tensor
     unit_of_region: Tensor
     static_region: Tensor
     static_link: Tensor
@@ -86,18 +98,6 @@ class Graph(nn.Module):
         common = torch.cat((part["calendar"], part["progress"]), -1).unsqueeze(1).expand(-1, regions, -1)
         static = self.static_region.expand(batch, -1, -1)
         return torch.cat((part["region"], static, stored, common), -1), links, units
-
-    def at_source(self, h: Tensor) -> Tensor:
-        """`[B, R, H]` → `[B, L, H]`."""
-        return h.index_select(1, self.source)
-
-    def at_target(self, h: Tensor) -> Tensor:
-        """`[B, R, H]` → `[B, L, H]`."""
-        return h.index_select(1, self.target)
-
-    def at_unit(self, h: Tensor) -> Tensor:
-        """`[B, R, H]` → `[B, U, H]`."""
-        return h.index_select(1, self.unit_region)
 
     def outputs(self) -> dict[str, int]:
         """Numbers that each axis (region, unit, link) must produce."""

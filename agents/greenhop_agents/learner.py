@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -11,13 +11,14 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from greenhop.config import describe
+from greenhop.cuda_graph import Captured, aside
 from greenhop.errors import ConfigError
 from greenhop.simulator import Simulator
 from greenhop_agents import ppo, shac
 from greenhop_agents.networks import Actor, NetworkConfig, build_actor
 from greenhop_agents.parallel import Team
 from greenhop_agents.policy import ActionPolicy
-from greenhop_agents.rollout import fleet_state, restore_fleet
+from greenhop_agents.rollout import fleet_state, restore_fleet, tensors_of
 
 Kind = Literal["shac", "ppo"]
 CONFIGS: dict[str, type[shac.ShacConfig] | type[ppo.PpoConfig]] = {"shac": shac.ShacConfig, "ppo": ppo.PpoConfig}
@@ -29,6 +30,7 @@ class Learner:
 
     sim: Simulator
     agent: shac.Shac | ppo.Ppo
+    captured: CapturedUpdate | None = None  # on a GPU, once the first updates have been made
 
     @property
     def frames(self) -> int:
@@ -38,9 +40,17 @@ class Learner:
 
     def learn_once(self, done: float) -> dict[str, Tensor]:
         """One update; `done` is the share of training behind us. Metrics stay on the device."""
-        if isinstance(self.agent, ppo.Ppo):
-            return ppo.learn_once(self.sim, self.agent)
-        return shac.learn_once(self.sim, self.agent, done)
+        if isinstance(self.agent, shac.Shac):
+            shac.schedule(self.agent, done)
+        c = self.agent.config
+        if not c.graph:
+            return learn(self.sim, self.agent)
+        if self.captured is None and self.agent.update > (c.critic_warmup if c.horizon else 0):
+            self.captured = CapturedUpdate(self.sim, self.agent)
+        if self.captured is not None:
+            return self.captured()
+        with aside():
+            return learn(self.sim, self.agent)
 
     @property
     def actor(self) -> Actor:
@@ -80,14 +90,15 @@ class Learner:
                 optimiser.load_state_dict(state["optimisers"][name])
             self.agent.generator.set_state(state["generator"].cpu())
             self.agent.fleet = restore_fleet(self.sim, state["fleet"])
-            self.agent.update = int(state["update"])
+            self.agent.update, self.captured = int(state["update"]), None
         except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"the checkpoint does not fit this agent: {' '.join(str(error).split())[:200]}") from None
         if isinstance(self.agent, ppo.Ppo):
-            group = self.agent.optimiser.param_groups[0]
-            self.agent.learning_rate.copy_(group["lr"])
-            group["lr"] = self.agent.learning_rate
-            self.agent.scale = state["scale"].to(self.agent.scale.device)
+            self.agent.scale.copy_(state["scale"])
+            _tie(self.agent.optimiser, self.agent.learning_rate)
+        else:
+            _tie(self.agent.actor_optimiser, self.agent.actor_rate)
+            _tie(self.agent.critic_optimiser, self.agent.critic_rate)
 
     def _modules(self) -> dict[str, nn.Module]:
         modules: dict[str, nn.Module] = {"actor": self.agent.actor, "critic": self.agent.critic}
@@ -99,6 +110,63 @@ class Learner:
         if isinstance(self.agent, ppo.Ppo):
             return {"both": self.agent.optimiser}
         return {"actor": self.agent.actor_optimiser, "critic": self.agent.critic_optimiser}
+
+
+def _tie(optimiser: torch.optim.Optimizer, rate: Tensor) -> None:
+    """Let the optimiser follow `rate` again, from the learning rate that it was restored with."""
+    (group,) = optimiser.param_groups
+    rate.copy_(torch.as_tensor(group["lr"]))
+    group["lr"] = rate
+
+
+def learn(sim: Simulator, agent: shac.Shac | ppo.Ppo) -> dict[str, Tensor]:
+    """One rollout and its update."""
+    return ppo.learn_once(sim, agent) if isinstance(agent, ppo.Ppo) else shac.learn_once(sim, agent)
+
+
+class CapturedUpdate:
+    """An update of an agent as one CUDA graph: nothing is launched from Python but its replay.
+
+    Its fleet stays where it is. Episodes end with a window, so that all windows are alike.
+    """
+
+    def __init__(self, sim: Simulator, agent: shac.Shac | ppo.Ppo) -> None:
+        self.agent, self.fleet, self.steps = agent, agent.fleet, sim.params.steps
+        self.horizon = agent.config.horizon or self.steps
+        before = agent.update
+        self._replay = Captured(lambda: self._once(sim), [agent.generator])
+        agent.update, agent.fleet = before, self.fleet
+
+    def _once(self, sim: Simulator) -> dict[str, Tensor]:
+        metrics = learn(sim, self.agent)
+        for ours, new in zip(tensors_of(self.fleet), tensors_of(self.agent.fleet), strict=True):
+            ours.copy_(new)
+        return metrics
+
+    def __call__(self) -> dict[str, Tensor]:
+        """One update; its metrics are overwritten by the next."""
+        metrics = self._replay()
+        self.fleet = self.agent.fleet = replace(self.fleet, t=(self.fleet.t + self.horizon) % self.steps)
+        self.agent.update += 1
+        return metrics
+
+
+def check_graph(sim: Simulator, config: shac.ShacConfig | ppo.PpoConfig, team: Team) -> None:
+    """Refuse `graph` where updates are not alike, or there is no GPU.
+
+    Raises:
+        ConfigError: what stands in the way.
+    """
+    steps, horizon = sim.params.steps, config.horizon or sim.params.steps
+    if sim.params.device.type != "cuda":
+        raise ConfigError(f"agent.options.graph = true needs device=cuda, not {sim.params.device.type}")
+    if steps % horizon or config.num_envs * horizon < steps:
+        raise ConfigError(
+            f"agent.options.graph = true needs a horizon that divides the {steps} steps of an episode and at least "
+            f"steps / horizon environments, not horizon = {horizon} and num_envs = {config.num_envs}"
+        )
+    if team.size > 1:
+        raise ConfigError("agent.options.graph = true trains in one process; start it without torchrun")
 
 
 def parse_options(kind: str, options: Mapping[str, Any]) -> shac.ShacConfig | ppo.PpoConfig:
@@ -123,6 +191,8 @@ def build_learner(
 ) -> Learner:
     """A native agent at the start of its training."""
     config = parse_options(kind, options)
+    if config.graph:
+        check_graph(sim, config, team)
     if isinstance(config, ppo.PpoConfig):
         return Learner(sim, ppo.build_ppo(sim, config, seed, team, reference))
     if team.size > 1:
@@ -143,4 +213,4 @@ def load_native(name: str, network: NetworkConfig, weights: Mapping[str, Tensor]
         raise ConfigError(
             f"{name}: the weights do not fit {sim.scenario.name}: {' '.join(str(error).split())[:200]}"
         ) from None
-    return ActionPolicy(name, actor.eval().requires_grad_(False).act)
+    return ActionPolicy(name, actor.eval().requires_grad_(False).act, actor)

@@ -8,6 +8,8 @@ action: learning begins at price following.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -33,6 +35,17 @@ class NetworkConfig(BaseModel):
     width: Count = 64
     layers: Annotated[int, Field(ge=0)] = 2  # rounds of messages, or hidden layers
     log_std: float = -2.0  # of a bid, at the start
+
+
+@contextmanager
+def matrix_products(tf32: bool) -> Iterator[None]:
+    """Let float32 matrix products be rounded to TensorFloat-32 inside, as before outside."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if tf32 else before)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def dense(inputs: int, outputs: int, gain: float = math.sqrt(2.0)) -> nn.Linear:
@@ -61,10 +74,10 @@ class Messages(nn.Module):
 
     def forward(self, h: Tensor, links: Tensor, graph: Graph) -> Tensor:
         """`h` `[B, R, H]`, `links` `[B, L, E]` → `[B, R, H]`."""
-        source, target = graph.at_source(self.source(h)), graph.at_target(self.target(h))
+        source, target = graph.sources.pick(self.source(h)), graph.targets.pick(self.target(h))
         message = nn.functional.silu(source + target + self.link(links))
         everyone = h.mean(1, keepdim=True).expand_as(h)
-        parts = (h, graph.sum_in(message), graph.sum_out(message), everyone)
+        parts = (h, graph.targets.sum(message), graph.sources.sum(message), everyone)
         mixed = self.norm(self.update(torch.cat(parts, dim=-1)))
         return h + self.out(nn.functional.silu(mixed))  # type: ignore[no-any-return]
 
@@ -110,9 +123,9 @@ class RegionActor(nn.Module):
     def _seen(self, axis: str, h: Tensor, links: Tensor, units: Tensor) -> Tensor:
         """What the head of an axis sees."""
         if axis == "unit":
-            return torch.cat((self.graph.at_unit(h), units), -1)
+            return torch.cat((self.graph.units.pick(h), units), -1)
         if axis == "link":
-            return torch.cat((self.graph.at_source(h), self.graph.at_target(h), links), -1)
+            return torch.cat((self.graph.sources.pick(h), self.graph.targets.pick(h), links), -1)
         return h
 
 

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+import numpy as np
+import torch
+from torch import Tensor, nn
 
-from greenhop.compiled import CompiledProgram, examples
+from greenhop.compiled import FEW, examples, outside_of, present, with_table
 from greenhop.errors import ConfigError
+from greenhop.program import Program
+from greenhop.recorded import record
 from greenhop.simulator import Carry, Simulator
-from greenhop.state import Plan
+from greenhop.state import Plan, State
 
 
 class Policy(Protocol):
@@ -38,6 +41,7 @@ class ActionPolicy:
 
     name: str
     act: Callable[[Tensor], Tensor]
+    network: nn.Module | None = None  # of a native agent
 
     def reset(self, sim: Simulator) -> None:
         """Nothing to forget."""
@@ -50,6 +54,8 @@ class ActionPolicy:
 class CompiledPolicy:
     """A policy whose whole decision, from what it observes to the plan, is compiled for `num_envs` environments.
 
+    Observing and decoding are machine code; the network between them is a NumPy program where environments are few.
+
     Raises:
         ConfigError: a policy that is not a network from observations to actions: it plans, remembers or follows a rule.
     """
@@ -57,18 +63,28 @@ class CompiledPolicy:
     def __init__(self, policy: Policy, sim: Simulator, num_envs: int) -> None:
         if not isinstance(policy, ActionPolicy):
             raise ConfigError(f"compile=true needs a network from observations to actions, which {policy.name} is not")
-        self.name = policy.name
-        inputs, spec = tree_flatten(examples(sim, num_envs)[0])
+        self.name, self._act = policy.name, policy.act
+        (carry, action), table, layout = examples(sim, 1), sim.bank.table, outside_of(sim)
+        if num_envs <= FEW and sim.params.device.type == "cpu":
+            network = record(policy.act, action.new_zeros(num_envs, sim.obs_size))
+            self._act = lambda obs: torch.from_numpy(np.asarray(network(obs.numpy())[0]))
 
-        def body(*given: Tensor) -> list[Tensor]:
-            plan = policy.decide(sim, tree_unflatten(list(given), spec))
-            return list(plan[:-1])  # the decoder leaves the dispatch to the merit order
+        def observe(table: Tensor, state: State) -> Tensor:
+            return with_table(sim, table).observe(present(table, state))
 
-        self._decide = CompiledProgram(body, inputs)
+        def decode(table: Tensor, state: State, action: Tensor) -> tuple[Tensor, ...]:
+            plan = with_table(sim, table).decode(present(table, state), action)
+            return tuple(plan[:-1])  # the decoder leaves the dispatch to the merit order
+
+        states, plans = [layout] * len(carry.state), [layout] * (len(Plan._fields) - 1)
+        self._observe = Program(observe, table, (carry.state,), states, [layout])
+        self._decode = Program(decode, table, (carry.state, action), [*states, layout], plans)
 
     def reset(self, sim: Simulator) -> None:
         """Nothing to forget."""
 
     def decide(self, sim: Simulator, carry: Carry) -> Plan:
         """The same plan as the policy's own."""
-        return Plan._make([*self._decide(*tree_leaves(carry)), None])
+        table = sim.bank.table
+        (obs,) = self._observe.batch_first(table, carry.state)
+        return Plan._make([*self._decode.batch_first(table, [*carry.state, self._act(obs)]), None])

@@ -9,8 +9,6 @@ follows the measured KL divergence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -22,7 +20,7 @@ from greenhop.config import Count, NonNegative, Positive
 from greenhop.differentiable import Step
 from greenhop.simulator import Simulator
 from greenhop_agents.gae import gae
-from greenhop_agents.networks import Actor, NetworkConfig, build_actor, build_critic, entropy, log_prob
+from greenhop_agents.networks import Actor, NetworkConfig, build_actor, build_critic, entropy, log_prob, matrix_products
 from greenhop_agents.parallel import Team
 from greenhop_agents.reference import at, gain, reference_rewards
 from greenhop_agents.rollout import Fleet, advance, launch, ticker
@@ -54,7 +52,8 @@ class PpoConfig(BaseModel):
     shaping: bool = True  # rewards include the change of the potential, see reference.py
     bf16: bool = False  # networks are updated in bfloat16 where that is safe (torch.autocast)
     tf32: bool = False  # and their float32 products in TensorFloat-32, on GPUs that have it; the simulator's never
-    compile: bool = False  # the step as one compiled graph
+    compile: bool = False  # the step as machine code
+    graph: bool = False  # rollout and update as one CUDA graph: needs a GPU, and windows that divide an episode
     network: NetworkConfig = NetworkConfig()
 
 
@@ -112,7 +111,7 @@ def build_ppo(
         optimiser=optimiser,
         learning_rate=rate,
         fleet=launch(sim, mine.stop - mine.start, seed, config.horizon, mine.start),
-        step=ticker(sim, mine.stop - mine.start, config.compile),
+        step=ticker(sim, config.compile),
         generator=Generator(device).manual_seed(seed),
         reference=reference_rewards(sim, config.shaping) if reference is None else reference,
         team=team,
@@ -155,9 +154,7 @@ def update(agent: Ppo, rollout: Rollout) -> dict[str, Tensor]:
     centre = team.mean(advantage.mean())
     spread = team.mean((advantage - centre).square().mean()).sqrt()
     advantage = (advantage - centre) / (spread + 1e-8)
-    agent.scale = agent.scale.lerp(
-        team.mean(returns.square().mean()).sqrt().clamp_min(1e-3), 1.0 if agent.update == 0 else 0.05
-    )
+    agent.scale.lerp_(team.mean(returns.square().mean()).sqrt().clamp_min(1e-3), 1.0 if agent.update == 0 else 0.05)
     metrics = torch.zeros(len(METRICS), device=advantage.device)
     steps, envs = advantage.shape
     column = torch.arange(envs, device=advantage.device)
@@ -173,24 +170,13 @@ def update(agent: Ppo, rollout: Rollout) -> dict[str, Tensor]:
     }
 
 
-@contextmanager
-def matrix_products(tf32: bool) -> Iterator[None]:
-    """Let float32 matrix products be rounded to TensorFloat-32 inside, as before outside."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if tf32 else before)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
 def _minibatch(
     agent: Ppo, rollout: Rollout, advantage: Tensor, returns: Tensor, where: tuple[Tensor, Tensor]
 ) -> Tensor:
     """One gradient step on the samples `where` (step, environment); `[len(METRICS)]`."""
     c, warming = agent.config, agent.update < agent.config.critic_warmup
     obs, bid, old, adv = (x[where].flatten(0, 1) for x in (rollout.obs, rollout.bid, rollout.log_prob, advantage))
-    with torch.autocast(obs.device.type, torch.bfloat16, enabled=c.bf16):
+    with torch.autocast(obs.device.type, torch.bfloat16, enabled=c.bf16, cache_enabled=False):
         mean, log_std = agent.actor(obs)
         value = agent.critic(obs)
     log_ratio = log_prob(bid, mean.float(), log_std) - old

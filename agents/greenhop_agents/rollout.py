@@ -17,9 +17,9 @@ from greenhop.simulator import Carry, Simulator, choose, random_start
 from greenhop.state import State
 
 
-def ticker(sim: Simulator, num_envs: int, compile: bool) -> Step:
-    """The step of a fleet of `num_envs`, compiled or as it is written."""
-    return CompiledOutcome(sim, num_envs) if compile else partial(outcome, sim)
+def ticker(sim: Simulator, compile: bool) -> Step:
+    """The step of a fleet, compiled or as it is written."""
+    return CompiledOutcome(sim) if compile else partial(outcome, sim)
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,11 @@ def detach(fleet: Fleet) -> Fleet:
     """The same fleet, cut off from the gradient."""
     state = State(*(x.detach() for x in fleet.carry.state))
     return replace(fleet, carry=Carry(state, fleet.carry.packed), obs=fleet.obs.detach())
+
+
+def tensors_of(fleet: Fleet) -> list[Tensor]:
+    """Everything of a fleet that a step changes on the device."""
+    return [*fleet.carry.state, fleet.carry.packed, fleet.obs, fleet.episode]
 
 
 def fleet_state(fleet: Fleet) -> dict[str, Any]:

@@ -18,18 +18,16 @@ import math
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Generator, Tensor, nn
 
 from greenhop.config import Count, NonNegative, Positive
 from greenhop.differentiable import Step
 from greenhop.simulator import Simulator
-from greenhop_agents.networks import Actor, NetworkConfig, build_actor, build_critic
+from greenhop_agents.networks import Actor, NetworkConfig, build_actor, build_critic, matrix_products
 from greenhop_agents.reference import at, reference_rewards
 from greenhop_agents.rollout import Fleet, advance, detach, launch, ticker
 
@@ -55,6 +53,8 @@ class ShacConfig(BaseModel):
     std_anneal: bool = True  # exploration noise falls with the learning rate
     bootstrap: bool = False  # the terminal term closes the account, so an episode's end is worth nothing more
     compile: bool = False  # the step and its derivative as machine code
+    tf32: bool = False  # float32 products of the networks in TensorFloat-32, on GPUs that have it
+    graph: bool = False  # window and updates as one CUDA graph: needs a GPU, and windows that divide an episode
     network: NetworkConfig = NetworkConfig()
 
 
@@ -73,6 +73,9 @@ class Shac:
     step: Step
     generator: Generator
     reference: Tensor  # [E, T] what price following earns, see reference.py
+    actor_rate: Tensor  # learning rates and the factor of the noise now: tensors, so that a CUDA graph can follow them
+    critic_rate: Tensor
+    noise: Tensor
     update: int = 0
 
 
@@ -84,7 +87,7 @@ class Window:
     obs: Tensor  # [h, B, O] detached
     reward: Tensor  # [h, B] beyond what price following earns
     after: Tensor  # [h, B] value after the end of an episode, else 0
-    ends: NDArray[np.bool_]  # [h, B] the episode ended with this step
+    ends: Tensor  # [h, B] bool, the episode ended with this step
     last: Tensor  # [B, O] observation at the cut
 
 
@@ -94,18 +97,23 @@ def build_shac(sim: Simulator, config: ShacConfig, seed: int, reference: Tensor 
     actor, critic = build_actor(sim, config.network), build_critic(sim, config.network)
     every = config.horizon or None
     device = sim.params.device
+    actor_rate, critic_rate, noise = torch.ones(3, device=device).unbind()
+    adam: dict[str, Any] = {"betas": (0.9, 0.95), "capturable": device.type == "cuda", "foreach": device.type == "cuda"}
     return Shac(
         config=config,
         actor=actor,
         averaged=deepcopy(actor),
         critic=critic,
         target=deepcopy(critic),
-        actor_optimiser=torch.optim.Adam(actor.parameters(), config.learning_rate, betas=(0.9, 0.95)),
-        critic_optimiser=torch.optim.Adam(critic.parameters(), config.critic_learning_rate, betas=(0.9, 0.95)),
+        actor_optimiser=torch.optim.Adam(actor.parameters(), actor_rate, **adam),
+        critic_optimiser=torch.optim.Adam(critic.parameters(), critic_rate, **adam),
         fleet=launch(sim, config.num_envs, seed, every),
-        step=ticker(sim, config.num_envs, config.compile),
+        step=ticker(sim, config.compile),
         generator=Generator(device).manual_seed(seed),
         reference=reference_rewards(sim) if reference is None else reference,
+        actor_rate=actor_rate,
+        critic_rate=critic_rate,
+        noise=noise,
     )
 
 
@@ -114,42 +122,37 @@ def window_length(config: ShacConfig, steps: int) -> int:
     return config.horizon or steps
 
 
-def collect(sim: Simulator, agent: Shac, noise: float) -> tuple[Window, Fleet]:
-    """Run one window with gradient. `noise` scales the standard deviation of the bids."""
+def collect(sim: Simulator, agent: Shac) -> tuple[Window, Fleet]:
+    """Run one window with gradient."""
     c, fleet = agent.config, agent.fleet
     h = window_length(c, sim.params.steps)
     discount = torch.ones(fleet.size, device=sim.params.device)
     total = torch.zeros_like(discount)
-    steps: list[tuple[Tensor, Tensor, Tensor]] = []
-    ends: list[NDArray[np.bool_]] = []
+    steps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     for _ in range(h):
         obs, usual = fleet.obs, at(agent.reference, sim, fleet.carry)
-        fleet, stepped = advance(sim, fleet, explore(agent.actor, obs, noise, agent.generator), agent.step)
+        fleet, stepped = advance(sim, fleet, explore(agent.actor, obs, agent.noise, agent.generator), agent.step)
         reward = stepped.reward - usual
         total = total + discount * reward
         discount = discount * c.gamma
-        after = torch.zeros_like(discount)
+        after, cut = torch.zeros_like(discount), stepped.final.state.t >= sim.params.steps
         if stepped.truncated.any():
-            cut = stepped.final.state.t >= sim.params.steps
             if c.bootstrap:
                 after = torch.where(cut, agent.target(stepped.final_obs), 0.0)
             total = total + discount * after
             discount = torch.where(cut, torch.ones_like(discount), discount)
-        steps.append((obs.detach(), reward.detach(), after.detach()))
-        ends.append(stepped.truncated)
+        steps.append((obs.detach(), reward.detach(), after.detach(), cut))
     going = fleet.carry.state.t > 0
-    if not ends[-1].all():
+    if fleet.t.any():
         total = total + discount * torch.where(going, agent.target(fleet.obs), 0.0)
-    obs, reward, after = (torch.stack(x) for x in zip(*steps, strict=True))
+    obs, reward, after, ends = (torch.stack(x) for x in zip(*steps, strict=True))
     fleet = detach(fleet)
-    return Window(total.mean() / h, obs, reward, after, np.stack(ends), fleet.obs), fleet
+    return Window(total.mean() / h, obs, reward, after, ends, fleet.obs), fleet
 
 
-def explore(actor: Actor, obs: Tensor, noise: float, generator: Generator) -> Tensor:
+def explore(actor: Actor, obs: Tensor, noise: Tensor, generator: Generator) -> Tensor:
     """`[B, A]` actions `tanh(μ + noise·σ·ε)`, by the reparametrisation that gradients pass through."""
     mean, log_std = actor(obs)
-    if noise == 0.0:
-        return torch.tanh(mean)
     eps = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
     return torch.tanh(mean + noise * torch.exp(log_std.detach()) * eps)
 
@@ -177,32 +180,31 @@ def td_lambda(reward: Tensor, next_value: Tensor, ends: Tensor, gamma: float, la
 def targets(agent: Shac, window: Window) -> Tensor:
     """TD(λ) targets `[h, B]` of a window, from the target network."""
     c = agent.config
-    ends = torch.from_numpy(window.ends).to(window.reward.device)
     following = torch.cat((window.obs[1:], window.last.unsqueeze(0)))
     with torch.no_grad():
         value = agent.target(following.flatten(0, 1)).reshape(window.reward.shape)
-    return td_lambda(window.reward, torch.where(ends, window.after, value), ends, c.gamma, c.td_lambda)
+    return td_lambda(window.reward, torch.where(window.ends, window.after, value), window.ends, c.gamma, c.td_lambda)
 
 
-def update_actor(agent: Shac, objective: Tensor, learning_rate: float) -> Tensor:
-    """One ascent step; returns the norm of the gradient before clipping. A gradient that is not finite is skipped."""
+def update_actor(agent: Shac, objective: Tensor) -> Tensor:
+    """One ascent step; returns the norm of the gradient before clipping. One that is not finite moves no weight."""
     agent.actor_optimiser.zero_grad(set_to_none=True)
     torch.autograd.backward(-objective)
     norm = nn.utils.clip_grad_norm_(agent.actor.parameters(), agent.config.max_grad_norm)
-    if torch.isfinite(norm):
-        for group in agent.actor_optimiser.param_groups:
-            group["lr"] = learning_rate
-        agent.actor_optimiser.step()
-        follow(agent.averaged, agent.actor, 1.0 - agent.config.average)
+    finite = torch.isfinite(norm)
+    for p in agent.actor.parameters():
+        if p.grad is not None:
+            p.grad.copy_(torch.where(finite, p.grad, 0.0))
+    agent.actor_rate.copy_(torch.where(finite, agent.actor_rate, 0.0))
+    agent.actor_optimiser.step()
+    follow(agent.averaged, agent.actor, 1.0 - agent.config.average)
     return norm
 
 
-def update_critic(agent: Shac, window: Window, learning_rate: float) -> Tensor:
+def update_critic(agent: Shac, window: Window) -> Tensor:
     """Regress the critic on the window's targets, then move the target network; returns the mean squared error."""
     c = agent.config
     goal, obs = targets(agent, window).flatten(), window.obs.flatten(0, 1)
-    for group in agent.critic_optimiser.param_groups:
-        group["lr"] = learning_rate
     error = goal.new_zeros(())
     for batch in _batches(len(goal), c.critic_epochs, c.critic_batches, agent.generator):
         loss = (agent.critic(obs[batch]) - goal[batch]).square().mean()
@@ -224,7 +226,11 @@ def follow(slow: nn.Module, fast: nn.Module, share: float) -> None:
 
 def _batches(count: int, epochs: int, batches: int, generator: Generator) -> Iterator[Tensor]:
     for _ in range(epochs):
-        yield from torch.randperm(count, generator=generator, device=generator.device).chunk(batches)
+        if generator.device.type == "cuda":  # what a CUDA graph can hold
+            order = torch.rand(count, generator=generator, device=generator.device).argsort()
+        else:
+            order = torch.randperm(count, generator=generator)
+        yield from order.chunk(batches)
 
 
 def cosine(first: float, last: float, done: float) -> float:
@@ -232,19 +238,28 @@ def cosine(first: float, last: float, done: float) -> float:
     return last + (first - last) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
 
 
-def learn_once(sim: Simulator, agent: Shac, done: float) -> dict[str, Tensor]:
-    """One window and one update of actor and critic; `done` is the share of training behind us."""
+def schedule(agent: Shac, done: float) -> None:
+    """Set learning rates and noise for the next update; `done` is the share of training behind us."""
     c = agent.config
     fall = cosine(1.0, c.final_learning_rate / c.learning_rate, done)
+    agent.actor_rate.fill_(c.learning_rate * fall)
+    agent.critic_rate.fill_(c.critic_learning_rate * fall)
+    agent.noise.fill_(fall if c.std_anneal else 1.0)
+
+
+def learn_once(sim: Simulator, agent: Shac) -> dict[str, Tensor]:
+    """One window and one update of actor and critic; nothing asks the device for a value."""
+    c = agent.config
     cut = 0 < c.horizon < sim.params.steps
     warming = cut and agent.update < c.critic_warmup
-    with torch.set_grad_enabled(not warming):
-        window, fleet = collect(sim, agent, fall if c.std_anneal else 1.0)
-    metrics = {"train/objective": window.objective.detach()}
-    if not warming:
-        metrics["train/actor_grad_norm"] = update_actor(agent, window.objective, c.learning_rate * fall)
-    if cut:
-        metrics["train/value_loss"] = update_critic(agent, window, c.critic_learning_rate * fall)
+    with matrix_products(c.tf32 and sim.params.device.type == "cuda"):
+        with torch.set_grad_enabled(not warming):
+            window, fleet = collect(sim, agent)
+        metrics = {"train/objective": window.objective.detach()}
+        if not warming:
+            metrics["train/actor_grad_norm"] = update_actor(agent, window.objective)
+        if cut:
+            metrics["train/value_loss"] = update_critic(agent, window)
     agent.fleet = fleet
     agent.update += 1
     return metrics | {"rollout/saving_mean": window.reward.mean()}

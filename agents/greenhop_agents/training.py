@@ -95,7 +95,7 @@ def train_native(config: DictConfig, sim: Simulator, folder: Path, update: Updat
         training.resume()
     else:
         if team.rank == 0:
-            begin_warm(config, sim, ActionPolicy(agent["name"], actor.act), actor.parameters(), folder, update)
+            begin_warm(config, sim, ActionPolicy(agent["name"], actor.act, actor), actor.parameters(), folder, update)
         team.copy_first(actor.parameters())
         training.learner.begin_average()
     finished = training.run(update)
@@ -117,6 +117,8 @@ def begin_warm(
         ConfigError: a mistake in the settings, or a policy that is no function of the present observation alone.
     """
     wanted = parse_warm_start(config.agent.get("warm_start"))
+    if wanted.weights is not None:
+        take_over(find_policy(wanted.weights, sim), policy)
     if wanted.teacher is None:
         return
     if not isinstance(policy, ActionPolicy):
@@ -125,6 +127,21 @@ def begin_warm(
     with SummaryWriter(str(folder / "tensorboard")) as writer:
         for epoch, loss in enumerate(losses):
             writer.add_scalar("warm_start/loss", loss, epoch)
+
+
+def take_over(giver: Policy, taker: Policy) -> None:
+    """Let the network of `taker` begin with the weights of `giver`.
+
+    Raises:
+        ConfigError: they are not native agents with networks alike.
+    """
+    networks = [p.network if isinstance(p, ActionPolicy) else None for p in (giver, taker)]
+    if networks[0] is None or networks[1] is None:
+        raise ConfigError(f"agent.warm_start.weights: {giver.name} and {taker.name} are not both native agents")
+    try:
+        networks[1].load_state_dict(networks[0].state_dict())
+    except RuntimeError as error:
+        raise ConfigError(f"agent.warm_start.weights: {giver.name} does not fit: {one_line(error)[:200]}") from None
 
 
 def _every(config: DictConfig, total: int) -> int:

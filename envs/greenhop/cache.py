@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -62,16 +63,25 @@ def cached(kind: str, key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) 
 
 
 def _store(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write whole or not at all, then drop the oldest entries."""
+    data = BytesIO()
+    np.savez(data, **arrays)  # type: ignore[arg-type]  # keyword names are data here
+    keep(path, data.getbuffer())
+
+
+def keep(path: Path, data: bytes | memoryview) -> None:
+    """Write an entry whole or not at all, then drop the oldest beside it.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.stem}.{os.getpid()}")
-    with draft.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # keyword names are data here
+    draft.write_bytes(data)
     draft.replace(path)
-    drop_oldest(path)
+    _drop_oldest(path)
 
 
-def drop_oldest(path: Path) -> None:
+def _drop_oldest(path: Path) -> None:
     """Delete what was longest not used beside `path`, beyond `KEPT_FILES`."""
     entries = sorted(path.parent.glob(f"*{path.suffix}"), key=lambda p: p.stat().st_mtime)
     for old in entries[:-KEPT_FILES]:

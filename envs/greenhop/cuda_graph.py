@@ -1,21 +1,51 @@
-"""Several steps, with or without a policy, captured once as a CUDA graph and replayed with one launch.
-
-Not yet run on a GPU: written from the documentation of `torch.cuda.graph`, and its test waits for a machine with one.
-"""
+"""Work on a GPU, captured once as a CUDA graph and replayed with one launch: several steps, or a learner's update."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from greenhop.compiled import CompiledSteps, Tick
-from greenhop.errors import ConfigError
+from greenhop.errors import ActionError, ConfigError
 from greenhop.simulator import Simulator
 
 Policy = Callable[[Tensor], Tensor]
+Result = TypeVar("Result")
 WARM_UP = 3  # runs on a side stream before capture, as the documentation asks
+
+
+class Captured(Generic[Result]):
+    """What `function` does on the GPU, captured without being done, and replayed by calling.
+
+    The function works on tensors that stay where they are; it must have run on `aside()` before. What a call returns is
+    overwritten by the next. Generators that it draws from must be given, so that every replay draws anew.
+    """
+
+    def __init__(self, function: Callable[[], Result], generators: Sequence[torch.Generator] = ()) -> None:
+        self.graph = torch.cuda.CUDAGraph()
+        for generator in generators:
+            self.graph.register_generator_state(generator)
+        with torch.cuda.graph(self.graph):
+            self.result = function()
+
+    def __call__(self) -> Result:
+        """Replay."""
+        self.graph.replay()
+        return self.result
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Runs what is inside on a stream of its own, as work that is to be captured must have run once."""
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        yield
+    torch.cuda.current_stream().wait_stream(side)
 
 
 class GraphedSteps:
@@ -42,44 +72,43 @@ class GraphedSteps:
         self.engine = CompiledSteps(sim, num_envs)
         self.obs = self.engine.begin(torch.zeros(num_envs, dtype=torch.int64, device=sim.params.device)).clone()
         self.action = self.obs.new_zeros(steps, num_envs, sim.action_size)
-        self._static = [x.clone() for x in self.engine.chunks[0]]
-        self.graph = torch.cuda.CUDAGraph()
-        for generator in generators:
-            self.graph.register_generator_state(generator)
-        self._ticks = self._capture()
+        self._static = [x.clone() for x in self.engine.state]
+        with torch.no_grad():
+            with aside():
+                for _ in range(WARM_UP):
+                    self._run()
+            self._replay = Captured(self._run, generators)
+        self.t = sim.params.steps  # steps of the running episodes; none begins by itself
 
-    def _capture(self) -> Tick:
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.no_grad(), torch.cuda.stream(side):
-            for _ in range(WARM_UP):
-                self._run()
-        torch.cuda.current_stream().wait_stream(side)
-        with torch.no_grad(), torch.cuda.graph(self.graph):
-            return self._run()
+    def replay(self) -> Tick:
+        """`steps` steps: observations `[steps, B, O]`, rewards `[steps, B]`, reports `[steps, B, …]`.
+
+        Raises:
+            ActionError: the episodes have ended.
+        """
+        if self.t == self.sim.params.steps:
+            raise ActionError("the episodes have ended; begin new ones before the next replay")
+        self.t += self.steps
+        return self._replay()
 
     def _run(self) -> Tick:
         """Static buffers in, static buffers out: what the graph does."""
-        for ours, static in zip(self.engine.chunks[0], self._static, strict=True):
+        for ours, static in zip(self.engine.state, self._static, strict=True):
             ours.copy_(static)
         obs, ticks = self.obs, []
         for t in range(self.steps):
             done = self.engine.step(self.action[t] if self.policy is None else self.policy(obs))
             obs = done.obs
             ticks.append(done)
-        for static, new in zip(self._static, self.engine.chunks[0], strict=True):
+        for static, new in zip(self._static, self.engine.state, strict=True):
             static.copy_(new)
         self.obs.copy_(obs)
         return Tick(*(torch.stack(parts) for parts in zip(*ticks, strict=True)))
 
     def begin(self, start: Tensor) -> Tensor:
         """Start episodes everywhere, `start` `[B]`; observations `[B, O]`."""
+        self.t = 0
         self.obs.copy_(self.engine.begin(start))
-        for static, new in zip(self._static, self.engine.chunks[0], strict=True):
+        for static, new in zip(self._static, self.engine.state, strict=True):
             static.copy_(new)
         return self.obs
-
-    def replay(self) -> Tick:
-        """`steps` steps: observations `[steps, B, O]`, rewards `[steps, B]`, reports `[steps, B, …]`."""
-        self.graph.replay()
-        return self._ticks

@@ -1,24 +1,25 @@
 """The compiled step as a pure function that gradients flow through: for learners that differentiate the simulator.
 
-A step and its derivative are two graphs. The second runs the step again, from the same carry and action, and pulls a
-gradient back through it, so that nothing is kept between the two but their inputs. It is one straight graph to the
-compiler: what a derivative needs to know, such as which of two limits was met, is computed once and in one place.
-(Left to itself a compiler cuts forward and backward apart and computes some values anew, rounded differently, and this
-physics is full of totals that meet their limits exactly: docs/performance.md.)
+A step and its derivative are two programs. The second runs the step again, from the same state and action, and pulls a
+gradient back through it, so that nothing is kept between the two but their inputs. What a derivative needs to know,
+such as which of two limits was met, is computed once and in one place. (A compiler that cuts forward and backward apart
+computes some values anew, rounded differently, and this physics is full of totals that meet their limits exactly:
+docs/performance.md.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.utils._pytree import tree_leaves
 
-from greenhop.batch_last import BatchLast, batch_last, to_last
-from greenhop.compiled import CompiledProgram, chunk_for, examples, joined, with_table
+from greenhop.compiled import examples, outside_of, present, with_table
+from greenhop.program import Program
 from greenhop.rewards import reward_of
 from greenhop.simulator import Carry, Simulator
 from greenhop.state import State
@@ -73,51 +74,42 @@ def pull_back(step: Step, carry: Carry, action: Tensor, pull: Pull) -> tuple[tup
 
 
 class CompiledOutcome:
-    """`outcome` for `num_envs` environments, compiled; the derivative is compiled when it is first asked for.
+    """`outcome`, compiled, for batches of any size; the derivative is compiled when it is first asked for."""
 
-    Turning the batch to the end and back costs a little in every step: where episodes keep running and no gradient is
-    needed `CompiledSteps` is faster.
-    """
-
-    def __init__(self, sim: Simulator, num_envs: int, chunk: int | None = None, backend: str = "inductor") -> None:
-        self.sim, self.backend = sim, backend
-        most = chunk or chunk_for(sim.params)
-        self.n_chunks = _equal_chunks(num_envs, most) if sim.params.device.type == "cpu" else 1
-        self._examples = examples(sim, num_envs // self.n_chunks)
+    def __init__(self, sim: Simulator) -> None:
+        self.sim = sim
+        self._carry, self._action = examples(sim, 1)
 
     def __call__(self, carry: Carry, action: Tensor) -> tuple[Carry, Outcome]:
         """One step from `carry` with actions `[B, A]`."""
-        done: tuple[Tensor, ...] = _Step.apply(self, *carry.state, carry.packed, action)  # type: ignore[no-untyped-call]
-        *state, packed, obs, reward = done
-        return Carry(State(*state), packed), Outcome(obs, reward)
+        *state, obs, reward = _Step.apply(self, *carry.state, action)  # type: ignore[no-untyped-call]
+        after = State(*state)
+        return present(self.sim.bank.table, after), Outcome(obs, reward)
 
     @cached_property
-    def forward(self) -> Any:
-        """Batch-last carry and action of a chunk → batch-last carry, observation and reward after it."""
+    def forward(self) -> Program:
+        """State and action → state, observation and reward after it."""
 
-        def inside(table: Tensor, given: tuple[Carry, Tensor], _: Any) -> tuple[Any, tuple[()]]:
-            return outcome(with_table(self.sim, table), *given), ()
+        def run(table: Tensor, state: State, action: Tensor) -> tuple[State, Outcome]:
+            carry, seen = outcome(with_table(self.sim, table), present(table, state), action)
+            return carry.state, seen
 
-        return self._compiled(batch_last(inside, self.sim.bank.table, state=self._examples))
+        return self._program(run, self._carry.state, self._action)
 
     @cached_property
-    def backward(self) -> Any:
-        """Batch-last carry, action and pull of a chunk → batch-last gradients of state and action."""
-        example = (*self._examples, even_pull(self.sim, self._examples[0]))
+    def backward(self) -> Program:
+        """State, action and pull → gradients of state and action."""
 
-        def inside(table: Tensor, given: tuple[Carry, Tensor, Pull], _: Any) -> tuple[Any, tuple[()]]:
-            return pull_back(partial(outcome, with_table(self.sim, table)), *given), ()
+        def run(table: Tensor, state: State, action: Tensor, pull: Pull) -> tuple[tuple[Tensor, ...], Tensor]:
+            return pull_back(partial(outcome, with_table(self.sim, table)), present(table, state), action, pull)
 
-        return self._compiled(batch_last(inside, self.sim.bank.table, state=example))
+        return self._program(run, self._carry.state, self._action, even_pull(self.sim, self._carry))
 
-    def _compiled(self, program: BatchLast) -> Any:
-        return CompiledProgram(program.body, program.inputs, self.backend)
-
-    def run(self, program: Any, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """A program on all chunks; batch first before and after."""
-        chunks = zip(*(x.chunk(self.n_chunks) for x in inputs), strict=True)
-        parts = [program(self.sim.bank.table, *map(to_last, chunk)) for chunk in chunks]
-        return [joined(part) for part in zip(*parts, strict=True)]
+    def _program(self, run: Callable[..., Any], *given: Any) -> Program:
+        layout = outside_of(self.sim)
+        with torch.no_grad():
+            made = len(tree_leaves(run(self.sim.bank.table, *given)))
+        return Program(run, self.sim.bank.table, given, [layout] * len(tree_leaves(given)), [layout] * made)
 
 
 class _Step(torch.autograd.Function):
@@ -127,21 +119,16 @@ class _Step(torch.autograd.Function):
     def forward(ctx: Any, owner: CompiledOutcome, *inputs: Tensor) -> tuple[Tensor, ...]:
         ctx.owner = owner
         ctx.save_for_backward(*inputs)
-        out = owner.run(owner.forward, inputs)
-        fixed = [x for name, x in zip((*State._fields, "packed"), out, strict=False) if name not in FLOATS]
+        out = owner.forward.batch_first(owner.sim.bank.table, inputs)
+        fixed = [x for name, x in zip(State._fields, out, strict=False) if name not in FLOATS]
         ctx.mark_non_differentiable(*fixed)
         return tuple(out)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        by_name = dict(zip((*State._fields, "packed", "obs", "reward"), grads, strict=True))
-        pulls = [by_name[name] for name in (*FLOATS, "obs", "reward")]
-        *state, action = ctx.owner.run(ctx.owner.backward, [*ctx.saved_tensors, *pulls])
+        by_name = dict(zip((*State._fields, *Outcome._fields), grads, strict=True))
+        pulls = [by_name[name] for name in (*FLOATS, *Outcome._fields)]
+        *state, action = ctx.owner.backward.batch_first(ctx.owner.sim.bank.table, [*ctx.saved_tensors, *pulls])
         found = dict(zip(FLOATS, state, strict=True))
-        return None, *(found.get(name) for name in State._fields), None, action
-
-
-def _equal_chunks(num_envs: int, largest: int) -> int:
-    """The smallest number of equal chunks of at most `largest` environments."""
-    return next(n for n in range(-(-num_envs // largest), num_envs + 1) if num_envs % n == 0)
+        return None, *(found.get(name) for name in State._fields), action

@@ -1,129 +1,151 @@
-"""A traced graph as a library of machine code (AOTInductor): no Python between its kernels and no guards before them.
+"""Straight-line arithmetic as a library of machine code for this computer's processor, made by its C++ compiler.
 
-Intermediate results live on the stack where they fit: asking the heap for a hundred and fifty tensors takes longer than
-a step of one environment, and a fifth of the step of a hundred. Libraries are kept in the disk cache, by the graph with
-its constants and by the machine they were made for.
+Each vector register holds one number of several environments; a block of them runs through the whole program at a time
+and keeps what it computes in registers and on the stack. Libraries stay in the disk cache, by their text and the
+processor they were made for.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
+from shutil import which
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
 
-from greenhop.cache import cache_dir, drop_oldest, key_of
+from greenhop.cache import cache_dir, keep, key_of
 from greenhop.errors import ConfigError
+from greenhop.scalar_code import Code, Run, function
 
-Call = Callable[..., Any]  # with the graph's inputs
+PART_SIZE = 30_000  # numbers in a function: twice as many take four times as long to compile; half as many run slower
+FLAGS = (
+    "-O1",  # -O2 compiles twice as long for the same speed
+    "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native",
+    "-fno-signed-zeros", "-ffinite-math-only", "-fno-trapping-math", "-ffp-contract=off", "-std=c++17", "-w", "-fPIC",
+)  # fmt: skip
+COMPILERS = ("g++", "clang++", "c++")
+_DRIVER = """
+extern "C" void run(int64_t n, void* const* p) {{
+  F* s = (F*)aligned_alloc(64, sizeof(F) * {slots});
+  for (int64_t e = 0; e < n; e += LANES) {{
+    if (e > n - LANES) e = n - LANES;  // the last block overlaps the one before: inputs and results are apart
+{calls}
+{turned}
+  }}
+  free(s);
+}}
+"""
+_HEAD = "void part{number}(int64_t n, int64_t e, void* const* p, F* s)"
 
-STACK_BYTES = 7 * 2**18  # of intermediate results at most: a thread has 2 MiB where the system sets it no limit
-_LIMIT = "MAX_STACK_ALLOCATION_SIZE"
-ON_STACK = {"aot_inductor.allow_stack_allocation": os.name == "posix"}  # elsewhere stacks are smaller
+
+def part_size(count: int) -> int:
+    """Numbers in a function of a program of `count`."""
+    return min(max(count, 1), PART_SIZE)
 
 
-def machine_code(graph: GraphModule, inputs: Sequence[Tensor], options: Mapping[str, Any]) -> Call:
-    """`graph` for inputs of these shapes, on the CPU and without gradient.
+def lanes_for(num_envs: int, dtype: torch.dtype) -> int:
+    """How many environments share a vector register; one, where there are too few to fill it."""
+    bits = {"AVX512": 512, "AVX2": 256}.get(torch.backends.cpu.get_cpu_capability(), 128)
+    lanes = bits // (8 * dtype.itemsize)
+    return lanes if num_envs >= lanes else 1
 
-    What a graph returns may lie in memory that the next call uses again: a graph should write into inputs instead.
 
-    Args:
-        graph: operations and constants, as `make_fx` leaves them.
-        inputs: examples.
-        options: of `torch._inductor.config`.
+def machine_code(code: Code, lanes: int, dtype: torch.dtype) -> Run:
+    """`code` for any number of environments from `lanes` on.
 
     Raises:
         ConfigError: nothing fits in the cache and there is no C++ compiler.
     """
-    options = {**options, **ON_STACK}
-    path = cache_dir("machine_code") / f"{_key(graph, inputs, options)}.pt2"
-    with suppress(RuntimeError, OSError):  # a file that cannot be read only costs the time to compile again
+    texts = _texts(code, lanes, dtype)
+    path = cache_dir("machine_code") / f"{key_of(*texts, FLAGS, *_processor())}.so"
+    with suppress(OSError):  # a file that cannot be loaded only costs the time to compile again
         if path.is_file():
             found = _load(path)
             path.touch()
             return found
-    _check_compiler()
+    compiler = _compiler()
     with TemporaryDirectory() as folder:
-        made = _package(graph, inputs, options, Path(folder) / "step.pt2")
+        made = _library(texts, compiler, Path(folder))
         with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_name(f".{path.stem}.{os.getpid()}")
-            draft.write_bytes(made.read_bytes())
-            draft.replace(path)
-            drop_oldest(path)
+            keep(path, made.read_bytes())
+            return _load(path)
         return _load(made)
 
 
-def _package(graph: GraphModule, inputs: Sequence[Tensor], options: Mapping[str, Any], path: Path) -> Path:
-    with torch.no_grad(), warnings.catch_warnings(), _stack_of(STACK_BYTES):
-        warnings.simplefilter("ignore", FutureWarning)  # torch's own, about its tree specifications
-        exported = torch.export.export(graph, tuple(inputs), strict=False)
-        done = torch._inductor.aoti_compile_and_package(
-            exported, package_path=str(path), inductor_configs=dict(options)
-        )
-    return Path(done)
+def _texts(code: Code, lanes: int, dtype: torch.dtype) -> list[str]:
+    """One translation unit for each part, the last with the loop over environments."""
+    double = "#define DOUBLE\n" if dtype == torch.float64 else ""
+    start = (
+        "#include <math.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <stdlib.h>\n"
+        f"#define INLINE static inline __attribute__((always_inline))\n#define LANES {lanes}\n{double}"
+    ) + (files("greenhop") / "lanes.h").read_text(encoding="utf-8")
+    pointers = [f"p[{i}]" for i in range(len(code.arrays))]
+    count = len(code.parts)
+    parts = [start + function(code, k, _HEAD, pointers) for k in range(count)]
+    heads = "".join(f"{_HEAD.format(number=k)};\n" for k in range(count - 1))
+    calls = "\n".join(f"    part{k}(n, e, p, s);" for k in range(count))
+    turned = "\n".join(
+        f"    give((REAL*)p[{code.arrays.index(name)}] + (size_t)e * {total}, s + {slot}, {total});"
+        for name, total, slot in code.turned
+    )
+    return [*parts[:-1], parts[-1] + heads + _DRIVER.format(slots=code.slots + 1, calls=calls, turned=turned)]
 
 
-@contextmanager
-def _stack_of(most: int) -> Iterator[None]:
-    """Let libraries made meanwhile keep that many bytes of float32 on the stack; torch's own limit is no option."""
-    from torch._inductor.codegen import cpp_wrapper_cpu_array_ref as wrapper
-
-    usual = getattr(wrapper, _LIMIT, None)
-    if usual is None:  # another torch: slower, and right
-        yield
-        return
-    setattr(wrapper, _LIMIT, most // torch.float32.itemsize)  # it counts numbers
-    try:
-        yield
-    finally:
-        setattr(wrapper, _LIMIT, usual)
+def _library(texts: Sequence[str], compiler: str, folder: Path) -> Path:
+    """Compile the units side by side and link them."""
+    names = [folder / f"part{k}" for k in range(len(texts))]
+    for name, text in zip(names, texts, strict=True):
+        name.with_suffix(".cpp").write_text(text, encoding="utf-8")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda name: _call(compiler, *FLAGS, "-c", f"{name}.cpp", "-o", f"{name}.o"), names))
+    made = folder / "steps.so"
+    _call(compiler, "-shared", *(f"{name}.o" for name in names), "-o", str(made), "-lm")
+    return made
 
 
-def _load(path: Path) -> Call:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        loader = torch._inductor.aoti_load_package(str(path)).loader
-
-    def run(*inputs: Tensor) -> list[Tensor]:
-        return loader.boxed_run(list(inputs))
-
-    return run
+def _call(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ConfigError(f"compile=True: {command[0]} failed: {' '.join(done.stderr.split())[:300]}")
 
 
-def _key(graph: GraphModule, inputs: Sequence[Tensor], options: Mapping[str, Any]) -> str:
-    constants = [getattr(graph, str(n.target)).detach().cpu().numpy() for n in graph.graph.nodes if n.op == "get_attr"]
-    shapes = [[list(x.shape), list(x.stride()), str(x.dtype)] for x in inputs]
-    return key_of(graph.code, *constants, shapes, dict(options), [torch.__version__, STACK_BYTES, *_processor()])
+def _load(path: Path) -> Run:
+    run = ctypes.CDLL(str(path)).run
+    run.argtypes, run.restype = (ctypes.c_int64, ctypes.c_void_p), None
+
+    def call(num_envs: int, arrays: Sequence[Tensor]) -> None:
+        run(num_envs, (ctypes.c_void_p * len(arrays))(*[x.data_ptr() for x in arrays]))
+
+    return call
 
 
 @cache
 def _processor() -> tuple[str, ...]:
     """What the machine code may use: a library made for one processor can stop another."""
-    known = (platform.machine(), torch.backends.cpu.get_cpu_capability())
+    known = (platform.system(), platform.machine())
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         return *known, *sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
     return *known, platform.processor(), platform.node()
 
 
-def _check_compiler() -> None:
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler as error:
+def _compiler() -> str:
+    """The C++ compiler that CXX names, or the first that is installed."""
+    named = os.environ.get("CXX")
+    found = next((path for name in ([named] if named else COMPILERS) if (path := which(name))), None)
+    if found is None:
         raise ConfigError(
-            "compile=True needs a C++ compiler and found none; install g++ or clang++, or name one in CXX, or leave "
-            "compile=False"
-        ) from error
+            f"compile=True needs a C++ compiler and found none ({named or ', '.join(COMPILERS)}); install g++ or "
+            "clang++, or name one in CXX, or leave compile=False"
+        )
+    return found

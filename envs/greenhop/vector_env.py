@@ -100,8 +100,14 @@ class TensorVectorEnv:
         Returns:
             `[B, O]` observations after the step (before any restart), `[B]` rewards, `[B]` truncated (on the host),
             and `[B, len(REPORTED)]` cost terms and quantities.
+
+        Raises:
+            ActionError: an episode ended and was not restarted.
         """
         self.t += 1
+        if (self.t > self.sim.params.steps + 1).any():  # one step too many is Gymnasium's NEXT_STEP
+            late = int(np.argmax(self.t))
+            raise ActionError(f"the episode of environment {late} has ended; restart it before stepping on")
         truncated = self.t == self.sim.params.steps
         if self.engine is not None:
             obs, reward, reported = self.engine.step(action)

@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 import torch
 
+from greenhop.errors import ConfigError
 from greenhop.simulator import Simulator, build_simulator
 from greenhop_agents import ppo, shac
 from greenhop_agents.evaluate import evaluate
 from greenhop_agents.learner import build_learner
+from greenhop_agents.networks import matrix_products
 from greenhop_agents.rules import PriceFollow
+from scripts.learn_speed import waits
 from tests.agents.toy import STARTS, STEPS, A, B, Toy, toy_score
 
 NET = {"kind": "mlp", "width": 32, "layers": 2}
@@ -70,10 +73,11 @@ def test_the_analytic_gradient_is_the_derivative_of_the_episode_reward() -> None
     learner = build_learner(toy.as_simulator(), "shac", options, 0, reference=torch.zeros(STARTS, STEPS))
     agent = learner.agent
     assert isinstance(agent, shac.Shac)
+    agent.noise.zero_()
     weight = agent.actor.get_parameter("mean.6.bias")
 
     def objective() -> torch.Tensor:
-        return shac.collect(toy.as_simulator(), agent, 0.0)[0].objective
+        return shac.collect(toy.as_simulator(), agent)[0].objective
 
     (grad,) = torch.autograd.grad(objective(), weight)
     h = 1e-2
@@ -127,10 +131,10 @@ def test_an_update_in_bfloat16_is_close_to_one_in_float32() -> None:
 
 def test_tensor_float_32_is_a_matter_of_updates_alone() -> None:
     before = torch.get_float32_matmul_precision()
-    with ppo.matrix_products(True):
+    with matrix_products(True):
         assert torch.get_float32_matmul_precision() == "high"
     assert torch.get_float32_matmul_precision() == before
-    with ppo.matrix_products(False):
+    with matrix_products(False):
         assert torch.get_float32_matmul_precision() == before
     assert torch.equal(weights_after_an_update(tf32=True), weights_after_an_update())  # on a CPU it changes nothing
 
@@ -148,3 +152,24 @@ def test_the_learning_rate_falls_where_kl_is_large_and_rises_where_it_is_small()
     kept = torch.tensor(5.0)
     ppo.adapt(kept, torch.tensor(1.0), None)
     assert float(kept) == 5.0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("kind", ["ppo", "shac"])
+def test_a_captured_update_is_the_update_and_waits_for_nothing(kind: str) -> None:
+    day = build_simulator("pair2", "train", overrides=["episode.length_h=24"], year_ids=[0], device="cuda")
+    learners = [
+        build_learner(day, kind, {"num_envs": 64, "horizon": 6, "critic_warmup": 1, "compile": True, "graph": graph}, 0)
+        for graph in (False, True)
+    ]
+    for i in range(6):
+        eager, captured = (learner.learn_once(i / 6)["rollout/saving_mean"].clone() for learner in learners)
+        torch.testing.assert_close(captured, eager, rtol=1e-3, atol=1e-5)
+    assert learners[1].captured is not None
+    assert (learners[1].agent.fleet.t == learners[0].agent.fleet.t).all()
+    assert [waits(learner.learn_once) for learner in learners] == [0, 0]
+
+
+def test_a_graph_of_an_update_needs_a_gpu() -> None:
+    with pytest.raises(ConfigError, match=r"graph = true needs device=cuda, not cpu"):
+        build_learner(Toy().as_simulator(), "shac", {"graph": True}, 0, reference=torch.zeros(STARTS, STEPS))

@@ -1,0 +1,118 @@
+"""Straight-line arithmetic as CUDA kernels, made by the compiler that comes with torch: one thread, one environment.
+
+Each part is a kernel; what a later part needs waits in device memory, batch last, so that neighbouring threads write
+neighbouring numbers. Parts compile side by side and stay in the disk cache, by their text and the device they are for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from importlib.resources import files
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from greenhop.cache import cache_dir, keep, key_of
+from greenhop.errors import ConfigError
+from greenhop.scalar_code import Code, Run, function
+
+WHOLE, PART_SIZE = 30_000, 4_000  # numbers in a program of one kernel, and in a kernel of a larger one
+THREADS = 64  # in a block
+OPTIONS = ("--fmad=false",)  # products are rounded before they are added, as torch rounds them
+_START = f"""
+typedef long long int64_t;
+typedef int int32_t;
+#define INFINITY __int_as_float(0x7f800000)
+#define INLINE static __device__ __forceinline__
+#define LANES 1
+#define MOST_THREADS {THREADS}
+"""
+
+
+def cuda_code(code: Code, device: torch.device) -> Run:
+    """`code` for any number of environments on a GPU, in float32.
+
+    Raises:
+        ConfigError: this torch cannot compile kernels.
+    """
+    try:
+        from torch.cuda._utils import _cuda_load_module, _nvrtc_compile
+    except ImportError:
+        raise ConfigError(f"compile=True on a GPU needs torch 2.9 or newer, not {torch.__version__}") from None
+    texts = _texts(code)
+    capability = "".join(map(str, torch.cuda.get_device_capability(device)))
+
+    def make(number: int) -> bytes:
+        binary, _ = _nvrtc_compile(texts[number], f"part{number}", capability, nvcc_options=list(OPTIONS))
+        return binary
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        binaries = list(pool.map(partial(_stored, texts, capability, make), range(len(texts))))
+    loaded: list[Any] = [_cuda_load_module(binary, [f"part{k}"]) for k, binary in enumerate(binaries)]
+    kernels = [module[f"part{k}"] for k, module in enumerate(loaded)]
+
+    def run(num_envs: int, arrays: Sequence[Tensor]) -> None:
+        scratch = torch.empty(max(1, code.slots) * num_envs, device=device)
+        grid, block = (-(-num_envs // THREADS), 1, 1), (THREADS, 1, 1)
+        for kernel in kernels:
+            kernel(grid, block, [num_envs, *arrays, scratch])
+
+    return run
+
+
+def part_size(count: int) -> int:
+    """Numbers in a kernel of a program of `count`: one kernel is fastest, while its compiler can still manage it."""
+    return count if count <= WHOLE else PART_SIZE
+
+
+def _texts(code: Code) -> list[str]:
+    """The source of each part."""
+    pointers = [f"p{i}" for i in range(len(code.arrays))]
+    head = (
+        'extern "C" __global__ void __launch_bounds__(MOST_THREADS) part{number}(int n, '
+        + ", ".join(f"void* {p}" for p in pointers)
+        + ", REAL* scratch)"
+    )
+    start = _START + (files("greenhop") / "lanes.h").read_text(encoding="utf-8") + _SCRATCH
+    return [start + _threaded(function(code, k, head, pointers)) for k in range(len(code.parts))]
+
+
+_SCRATCH = """
+struct Slot {
+  REAL* at;
+  __device__ __forceinline__ operator REAL() const { return *at; }
+  __device__ __forceinline__ void operator=(REAL x) { *at = x; }
+};
+struct Scratch {
+  REAL* base;
+  size_t n, e;
+  __device__ __forceinline__ Slot operator[](int k) const { return {base + k * n + e}; }
+};
+"""
+
+
+def _threaded(text: str) -> str:
+    """The function of one environment for the environment that is this thread's."""
+    first, rest = text.split("\n", 1)
+    return (
+        f"{first}\nconst int e = blockIdx.x * blockDim.x + threadIdx.x;\nif (e >= n) return;\n"
+        f"const Scratch s = {{scratch, (size_t)n, (size_t)e}};\n{rest}"
+    )
+
+
+def _stored(texts: Sequence[str], capability: str, make: Callable[[int], bytes], number: int) -> bytes:
+    """The machine code of one part, from the disk cache where it was made before."""
+    path = cache_dir("cuda_code") / f"{key_of(texts[number], capability, OPTIONS, str(torch.version.cuda))}.cubin"
+    with suppress(OSError):
+        if path.is_file():
+            path.touch()
+            return path.read_bytes()
+    made = make(number)
+    with suppress(OSError):
+        keep(path, made)
+    return made
