@@ -60,7 +60,8 @@ class Program:
         size = (cuda_code if cuda else machine_code).part_size(len(order))
         self.code: Code = write_code(self.unrolled, order, inputs, results, size)
         self._constants = self.unrolled.tables[1:]
-        self._runs: dict[int, Run] = {}  # by lanes
+        self._by_lanes: dict[int, Run] = {}
+        self._by_size: dict[int, Run] = {}  # by number of environments
 
     def empty(self, num_envs: int, first: int = 0) -> list[Tensor]:
         """Tensors for the results of one call, from number `first` on."""
@@ -91,10 +92,15 @@ class Program:
         self._run(num_envs)(num_envs, [table, *self._constants, *inputs, *out])
 
     def _run(self, num_envs: int) -> Run:
-        lanes = 1 if self.device.type == "cuda" else machine_code.lanes_for(num_envs, self.dtype)
-        if lanes not in self._runs:
-            if self.device.type == "cuda":
-                self._runs[lanes] = cuda_code.cuda_code(self.code, self.device)
-            else:
-                self._runs[lanes] = machine_code.machine_code(self.code, lanes, self.dtype)
-        return self._runs[lanes]
+        """The machine code for so many environments, made where there is none yet."""
+        if num_envs not in self._by_size:
+            lanes = 1 if self.device.type == "cuda" else machine_code.lanes_for(num_envs, self.dtype)
+            if lanes not in self._by_lanes:
+                self._by_lanes[lanes] = self._made(lanes)
+            self._by_size[num_envs] = self._by_lanes[lanes]
+        return self._by_size[num_envs]
+
+    def _made(self, lanes: int) -> Run:
+        if self.device.type == "cuda":
+            return cuda_code.cuda_code(self.code, self.device)
+        return machine_code.machine_code(self.code, lanes, self.dtype)

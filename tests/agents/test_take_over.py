@@ -1,0 +1,38 @@
+"""Beginning with the weights of another agent."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from greenhop.errors import ConfigError
+from greenhop_agents.networks import NetworkConfig, build_actor
+from greenhop_agents.policy import ActionPolicy
+from greenhop_agents.registry import find_policy
+from greenhop_agents.training import take_over
+from tests.sims import day_sim
+
+SIM = day_sim("pair2")
+
+
+def untrained(**network: int) -> ActionPolicy:
+    actor = build_actor(SIM, NetworkConfig(width=64, layers=2).model_copy(update=network))
+    return ActionPolicy("new", actor.act, actor)
+
+
+def test_weights_taken_over_decide_as_their_giver_does() -> None:
+    giver, taker = find_policy("pretrained/pair2-shac", SIM), untrained()
+    carry = SIM.begin(torch.tensor([3, 99]))
+    with torch.no_grad():
+        before = taker.decide(SIM, carry)
+        take_over(giver, taker)
+        after, expected = taker.decide(SIM, carry), giver.decide(SIM, carry)
+    torch.testing.assert_close(after[:-1], expected[:-1], rtol=0.0, atol=0.0)
+    assert not torch.equal(before.serve_mwh, after.serve_mwh)
+
+
+def test_what_has_no_such_network_gives_nothing() -> None:
+    with pytest.raises(ConfigError, match=r"price_follow and new are not both native agents"):
+        take_over(find_policy("price_follow", SIM), untrained())
+    with pytest.raises(ConfigError, match=r"pretrained/pair2-shac does not fit: .*size mismatch"):
+        take_over(find_policy("pretrained/pair2-shac", SIM), untrained(width=32))
