@@ -79,6 +79,8 @@ class CompiledPolicy:
         states, plans = [layout] * len(carry.state), [layout] * (len(Plan._fields) - 1)
         self._observe = Program(observe, table, (carry.state,), states, [layout])
         self._decode = Program(decode, table, (carry.state, action), [*states, layout], plans)
+        with torch.no_grad():
+            self.decide(sim, examples(sim, num_envs)[0])  # compiles
 
     def reset(self, sim: Simulator) -> None:
         """Nothing to forget."""
