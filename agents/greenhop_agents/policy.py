@@ -6,14 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from greenhop.compiled import FEW, examples, outside_of, present, with_table
+from greenhop.compiled import examples, outside_of, present, with_table
 from greenhop.errors import ConfigError
 from greenhop.program import Program
-from greenhop.recorded import record
 from greenhop.simulator import Carry, Simulator
 from greenhop.state import Plan, State
 
@@ -54,7 +52,7 @@ class ActionPolicy:
 class CompiledPolicy:
     """A policy whose whole decision, from what it observes to the plan, is compiled for `num_envs` environments.
 
-    Observing and decoding are machine code; the network between them is a NumPy program where environments are few.
+    Observing and decoding are straight-line machine code; the network between them is left to torch's compiler.
 
     Raises:
         ConfigError: a policy that is not a network from observations to actions: it plans, remembers or follows a rule.
@@ -63,11 +61,8 @@ class CompiledPolicy:
     def __init__(self, policy: Policy, sim: Simulator, num_envs: int) -> None:
         if not isinstance(policy, ActionPolicy):
             raise ConfigError(f"compile=true needs a network from observations to actions, which {policy.name} is not")
-        self.name, self._act = policy.name, policy.act
+        self.name, self._act = policy.name, torch.compile(policy.act, fullgraph=True, dynamic=False)
         (carry, action), table, layout = examples(sim, 1), sim.bank.table, outside_of(sim)
-        if num_envs <= FEW and sim.params.device.type == "cpu":
-            network = record(policy.act, action.new_zeros(num_envs, sim.obs_size))
-            self._act = lambda obs: torch.from_numpy(np.asarray(network(obs.numpy())[0]))
 
         def observe(table: Tensor, state: State) -> Tensor:
             return with_table(sim, table).observe(present(table, state))

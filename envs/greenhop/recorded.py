@@ -213,11 +213,6 @@ def _slice(x: _Name, axis: int = 0, start: int | None = None, end: int | None = 
     return _axis(x, axis, f"{start}:{end}:{step}")
 
 
-def _expand(x: _Name, shape: Sequence[int]) -> str:
-    kept = [f"{x}.shape[{i - len(shape)}]" if n == -1 else str(n) for i, n in enumerate(shape)]
-    return f"broadcast_to({x}, ({', '.join(kept)},))"
-
-
 def _cast(x: _Name, dtype: torch.dtype, **_: Any) -> str:
     return f"{x}.astype('{str(dtype).removeprefix('torch.')}')"
 
@@ -227,7 +222,7 @@ _SCOPE: dict[str, Any] = {
     **{name: getattr(np, name) for name in ("add", "subtract", "multiply", "divide", "negative", "remainder", "where")},
     **{
         name: getattr(np, name)
-        for name in ("maximum", "minimum", "exp", "log", "tanh", "vecdot", "concatenate", "broadcast_to")
+        for name in ("maximum", "minimum", "exp", "log", "vecdot", "concatenate", "broadcast_to")
     },
     **{name: getattr(np, name) for name in ("less", "less_equal", "greater", "equal", "transpose", "swapaxes")},
     "expit": expit,
@@ -278,11 +273,7 @@ _RULES: dict[Any, str | Callable[..., str]] = {
     aten.slice.Tensor: _slice,
     aten.unsqueeze.default: _unsqueeze,
     aten.view.default: lambda x, shape: f"{x}.reshape({tuple(shape)})",
-    aten.expand.default: _expand,
-    aten.addmm.default: lambda bias, x, weight: f"{x} @ {weight} + {bias}",
-    aten.mm.default: lambda x, weight: f"{x} @ {weight}",
-    aten.silu.default: lambda x: f"{x} * expit({x})",
-    aten.tanh.default: "tanh",
+    aten.expand.default: lambda x, shape: f"broadcast_to({x}, {tuple(shape)})",
     aten.permute.default: lambda x, order: f"{x}.transpose({tuple(order)})",
     aten.transpose.int: lambda x, a, b: f"{x}.swapaxes({a}, {b})",
     aten.alias.default: lambda x: repr(x),
