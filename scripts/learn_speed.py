@@ -11,10 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from greenhop.errors import ConfigError
 from greenhop_agents.cli import own_hydra, pick_device, run, write_json
+from greenhop_agents.hardware import name_of
 
 if TYPE_CHECKING:
-    import torch
-
     from greenhop.simulator import Simulator
 
 WARM_UP = 4  # updates before the clock runs: what is compiled and captured does not count
@@ -39,7 +38,7 @@ def main(config: DictConfig) -> None:
             settings: Any = OmegaConf.to_container(wanted, resolve=True)
             rows.append({"scenario": scenario, "learner": name, **measure(sim, settings, config.updates)})
             Console(stderr=True).print(f"{scenario}: {name} done", highlight=False)
-    table = Table(title=hardware_of(device), title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=name_of(device), title_justify="left", box=SIMPLE_HEAD)
     for heading in ("scenario", "learner", "frames an update", "s an update", "frames/s", "waits", "GB on the device"):
         table.add_column(heading, justify="left" if heading in ("scenario", "learner") else "right")
     for row in rows:
@@ -47,15 +46,6 @@ def main(config: DictConfig) -> None:
         table.add_row(row["scenario"], row["learner"], *numbers, f"{row['device_gb']:.2f}")
     Console(width=120).print(table)
     write_json(config.json, rows)
-
-
-def hardware_of(device: torch.device) -> str:
-    """The name of what runs the learner."""
-    import torch
-
-    from greenhop_agents.hardware import hardware
-
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else hardware()
 
 
 def measure(sim: Simulator, settings: dict[str, Any], updates: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from greenhop.errors import ConfigError
 from greenhop_agents.cli import own_hydra, pick_device, run, write_json
+from greenhop_agents.hardware import name_of
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # for what it shares with the tests
 
@@ -54,7 +55,7 @@ def main(config: DictConfig) -> None:
                 found += ways
                 Console(stderr=True).print(f"{name}: batch {batch} done", highlight=False)
     console = Console(width=WIDTH)
-    console.print(as_table(found, bandwidth, f"{hardware_of(device)}, one thread"))
+    console.print(as_table(found, bandwidth, f"{name_of(device)}, one thread"))
     for line in growth(found):
         console.print(line, highlight=False)
     write_json(config.json, [as_row(way, bandwidth) for way in found])
@@ -66,15 +67,6 @@ def simulator(name: str, split: Any, device: torch.device) -> Simulator:
 
     scenario, *overrides = name.split()
     return build_simulator(scenario, split, overrides=overrides, year_ids=[0], device=device)
-
-
-def hardware_of(device: torch.device) -> str:
-    """The name of what runs the steps."""
-    import torch
-
-    from greenhop_agents.hardware import hardware
-
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else hardware()
 
 
 def clock(device: torch.device) -> Callable[[Callable[[], Any], int], float]:

@@ -110,7 +110,7 @@ def build_numpy(config: DictConfig, sim: Simulator, starts: Tensor, action: Tens
 
 
 def build_compiled(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
-    """The whole step, compiled in chunks."""
+    """The whole step, compiled."""
     from greenhop.compiled import CompiledSteps
 
     engine = CompiledSteps(sim, len(starts))
@@ -135,7 +135,7 @@ def build_eager_gradient(config: DictConfig, sim: Simulator, starts: Tensor, act
 
 
 def build_gradient(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
-    """The same, compiled in chunks."""
+    """The same, compiled."""
     from greenhop.differentiable import CompiledOutcome
 
     return there_and_back(CompiledOutcome(sim), sim, starts, action), 1

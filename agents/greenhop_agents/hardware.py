@@ -5,6 +5,17 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def name_of(device: torch.device) -> str:
+    """What runs work on `device`: its card, or this machine."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else hardware()
 
 
 def hardware() -> str:

@@ -71,9 +71,8 @@ class CompiledPolicy:
             plan = with_table(sim, table).decode(present(table, state), action)
             return tuple(plan[:-1])  # the decoder leaves the dispatch to the merit order
 
-        states, plans = [layout] * len(carry.state), [layout] * (len(Plan._fields) - 1)
-        self._observe = Program(observe, table, (carry.state,), states, [layout])
-        self._decode = Program(decode, table, (carry.state, action), [*states, layout], plans)
+        self._observe = Program(observe, table, (carry.state,), layout, layout)
+        self._decode = Program(decode, table, (carry.state, action), layout, layout)
         with torch.no_grad():
             self.decide(sim, examples(sim, num_envs)[0])  # compiles
 

@@ -102,7 +102,9 @@ class CompiledSteps:
     @property
     def carry(self) -> Carry:
         """A batch-first copy of the running episodes."""
-        return present(self.sim.bank.table, State(*(to_first(x).contiguous().clone() for x in self.state)))
+        return present(
+            self.sim.bank.table, State(*(to_first(x).clone(memory_format=torch.contiguous_format) for x in self.state))
+        )
 
     def step(self, action: Tensor) -> Tick:
         """One step with `[B, A]` actions."""

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -52,7 +51,7 @@ def cuda_code(code: Code, device: torch.device) -> Run:
         return binary
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        binaries = list(pool.map(partial(_stored, texts, capability, make), range(len(texts))))
+        binaries = list(pool.map(lambda k: _stored(texts[k], capability, lambda: make(k)), range(len(texts))))
     loaded: list[Any] = [_cuda_load_module(binary, [f"part{k}"]) for k, binary in enumerate(binaries)]
     kernels = [module[f"part{k}"] for k, module in enumerate(loaded)]
 
@@ -105,14 +104,14 @@ def _threaded(text: str) -> str:
     )
 
 
-def _stored(texts: Sequence[str], capability: str, make: Callable[[int], bytes], number: int) -> bytes:
+def _stored(text: str, capability: str, make: Callable[[], bytes]) -> bytes:
     """The machine code of one part, from the disk cache where it was made before."""
-    path = cache_dir("cuda_code") / f"{key_of(texts[number], capability, OPTIONS, str(torch.version.cuda))}.cubin"
+    path = cache_dir("cuda_code") / f"{key_of(text, capability, OPTIONS, str(torch.version.cuda))}.cubin"
     with suppress(OSError):
         if path.is_file():
             path.touch()
             return path.read_bytes()
-    made = make(number)
+    made = make()
     with suppress(OSError):
         keep(path, made)
     return made

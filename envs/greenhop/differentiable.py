@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.utils._pytree import tree_leaves
 
 from greenhop.compiled import examples, outside_of, present, with_table
 from greenhop.program import Program
@@ -107,9 +106,7 @@ class CompiledOutcome:
 
     def _program(self, run: Callable[..., Any], *given: Any) -> Program:
         layout = outside_of(self.sim)
-        with torch.no_grad():
-            made = len(tree_leaves(run(self.sim.bank.table, *given)))
-        return Program(run, self.sim.bank.table, given, [layout] * len(tree_leaves(given)), [layout] * made)
+        return Program(run, self.sim.bank.table, given, layout, layout)
 
 
 class _Step(torch.autograd.Function):

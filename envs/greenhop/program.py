@@ -25,6 +25,10 @@ def to_first(x: Tensor) -> Tensor:
     return x.movedim(-1, 0)
 
 
+def _each(layout: Layout | Sequence[Layout], count: int) -> Sequence[Layout]:
+    return [layout] * count if isinstance(layout, str) else layout
+
+
 class Program:
     """`function(table, *examples)`, written for one environment, for batches of any size.
 
@@ -32,7 +36,7 @@ class Program:
         function: of tensors, nested in tuples; it treats environments alike and apart.
         table: `[N, C]` shared by all environments, whose rows they look up; a call may give another.
         examples: tensors `[1, …]`, nested in tuples; all floating-point ones in the dtype of `table`.
-        inputs: "last" for an input that lies batch last, `[…, B]`, else "first"; of all inputs, flat.
+        inputs: "last" where inputs lie batch last, `[…, B]`, else "first"; one word for all, or one for each, flat.
         results: the same for what the function returns.
 
     Raises:
@@ -45,20 +49,22 @@ class Program:
         function: Callable[..., Any],
         table: Tensor,
         examples: tuple[Any, ...],
-        inputs: Sequence[Layout],
-        results: Sequence[Layout],
+        inputs: Layout | Sequence[Layout],
+        results: Layout | Sequence[Layout],
     ) -> None:
-        self.dtype, self.device, self.inputs, self.results = table.dtype, table.device, tuple(inputs), tuple(results)
+        self.dtype, self.device = table.dtype, table.device
         if self.device.type == "cuda" and self.dtype != torch.float32:
             raise ConfigError(f"compile=True on a GPU needs dtype float32, not {self.dtype}")
         self.unrolled = unroll(function, table, examples)
         self._given = [(x.shape[1:], x.dtype) for x in tree_leaves(examples)]
-        with torch.no_grad():
-            self._like = [(x.shape[1:], x.dtype) for x in tree_leaves(function(table, *examples))]
+        kinds = map(self.unrolled.kind, self.unrolled.results)
+        dtypes = {"float": self.dtype, "int": torch.int64, "bool": torch.bool}
+        self._made = [(shape, dtypes[kind]) for shape, kind in zip(self.unrolled.shapes, kinds, strict=True)]
+        self.inputs, self.results = _each(inputs, len(self._given)), _each(results, len(self._made))
         cuda = self.device.type == "cuda"
         order = self.unrolled.needed()
         size = (cuda_code if cuda else machine_code).part_size(len(order))
-        self.code: Code = write_code(self.unrolled, order, inputs, results, size)
+        self.code: Code = write_code(self.unrolled, order, self.inputs, self.results, size)
         self._constants = self.unrolled.tables[1:]
         self._by_lanes: dict[int, Run] = {}
         self._by_size: dict[int, Run] = {}  # by number of environments
@@ -66,7 +72,7 @@ class Program:
     def empty(self, num_envs: int, first: int = 0) -> list[Tensor]:
         """Tensors for the results of one call, from number `first` on."""
         out = []
-        for (shape, dtype), layout in list(zip(self._like, self.results, strict=True))[first:]:
+        for (shape, dtype), layout in list(zip(self._made, self.results, strict=True))[first:]:
             size = (*shape, num_envs) if layout == "last" else (num_envs, *shape)
             out.append(torch.empty(size, dtype=dtype, device=self.device))
         return out
@@ -96,11 +102,11 @@ class Program:
         if num_envs not in self._by_size:
             lanes = 1 if self.device.type == "cuda" else machine_code.lanes_for(num_envs, self.dtype)
             if lanes not in self._by_lanes:
-                self._by_lanes[lanes] = self._made(lanes)
+                self._by_lanes[lanes] = self._code_for(lanes)
             self._by_size[num_envs] = self._by_lanes[lanes]
         return self._by_size[num_envs]
 
-    def _made(self, lanes: int) -> Run:
+    def _code_for(self, lanes: int) -> Run:
         if self.device.type == "cuda":
             return cuda_code.cuda_code(self.code, self.device)
         return machine_code.machine_code(self.code, lanes, self.dtype)

@@ -13,7 +13,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from greenhop.unrolled import ZERO, Node, Unrolled, operands
+from greenhop.unrolled import Node, Unrolled, operands
 
 Layout = Literal["first", "last"]  # where the batch is: `[B, n]` or `[n, B]`
 Run = Callable[[int, Sequence[Tensor]], None]  # (environments, arrays in the order of `Code.arrays`)
@@ -72,7 +72,7 @@ def write_code(
             writers[-1].store(r, j, i)
     arrays = {f"t{k}": "REAL" if table.dtype.is_floating_point else "int64_t" for k, table in enumerate(made.tables)}
     arrays |= {f"i{k}": _TYPES[kind] for k, (_, kind) in enumerate(made.inputs)}
-    arrays |= {f"o{r}": _TYPES[made.nodes[(*result, ZERO)[0]].kind] for r, result in enumerate(made.results)}
+    arrays |= {f"o{r}": _TYPES[made.kind(result)] for r, result in enumerate(made.results)}
     return Code([writer.part for writer in writers], list(arrays), arrays, n_slots, turned)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from math import inf
 from typing import Any, Literal, NamedTuple
 
@@ -48,6 +47,7 @@ class Unrolled:
     nodes: list[Node] = field(default_factory=list)
     tables: list[Tensor] = field(default_factory=list)  # [N, C] what rows are looked up in by environment
     results: list[list[int]] = field(default_factory=list)  # nodes of every result, in the order of its elements
+    shapes: list[torch.Size] = field(default_factory=list)  # of the results, without the batch
     inputs: list[tuple[int, Kind]] = field(default_factory=list)  # elements of every input and what they are
     _known: dict[Node, int] = field(default_factory=dict)
 
@@ -73,6 +73,10 @@ class Unrolled:
         if node.op != "const":
             return None
         return float(node.args[0]) if node.kind == "float" else node.args[0]
+
+    def kind(self, result: Sequence[int]) -> Kind:
+        """What the numbers of a result are; floats, where it has none."""
+        return self.nodes[result[0]].kind if result else "float"
 
     def needed(self) -> list[int]:
         """Nodes that results need, each after what it is computed from and as late as its first use allows."""
@@ -126,8 +130,9 @@ def unroll(function: Callable[..., Any], table: Tensor, examples: Any) -> Unroll
         made.inputs.append((x.numel(), kind))
         nodes = [made.add(Node("input", (i, j), kind)) for j in range(x.numel())]
         given.append(Numbers(torch.tensor(nodes).reshape(x.shape)))
-    results = _Follow(graph, made).follow(given)
-    made.results = [_nodes(made, x).flatten().tolist() for x in results]
+    results = [_nodes(made, x) for x in _Follow(graph, made).follow(given)]
+    made.results = [x.flatten().tolist() for x in results]
+    made.shapes = [x.shape[1:] for x in results]
     return made
 
 
@@ -357,10 +362,11 @@ def _mean(made: Unrolled, x: Any, axes: Sequence[int], keepdim: bool = False) ->
 
 
 def _cumsum(made: Unrolled, x: Any, axis: int) -> Tensor:
-    parts = list(_nodes(made, x).unbind(axis))
-    for i, (before, part) in enumerate(pairwise(range(len(parts)))):
-        parts[i + 1] = _pointwise(_add)(made, Numbers(parts[before]), Numbers(parts[part]))
-    return torch.stack(parts, axis)
+    first, *rest = _nodes(made, x).unbind(axis)
+    sums = [first]
+    for part in rest:
+        sums.append(_pointwise(_add)(made, Numbers(sums[-1]), Numbers(part)))
+    return torch.stack(sums, axis)
 
 
 def _index_select(made: Unrolled, x: Any, axis: int, index: Any) -> Tensor:
@@ -452,8 +458,6 @@ _FOLD: dict[str, Callable[..., Any]] = {
     "max": max,
     **{name: getattr(operator, name) for name in ("lt", "le", "gt", "ge", "eq", "ne")},
     "not": operator.not_,
-    "and": operator.and_,
-    "or": operator.or_,
 }
 _MOVES = {
     getattr(getattr(aten, name), overload)
