@@ -99,7 +99,7 @@ def test_a_program_in_parts_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(machine_code, "PART_SIZE", 7)
     program = Program(lambda _, x: chain(x), TABLE, (x[:1],), ["first"], ["first"] * 2)
     assert len(program.code.parts) > 10
-    assert 0 < program.code.turned[0][2] < 40  # slots serve again
+    assert 0 < program.code.waiting < 40  # slots serve again
     for ours, theirs in zip(program.batch_first(TABLE, [x]), whole, strict=True):
         assert torch.equal(ours, theirs)
 

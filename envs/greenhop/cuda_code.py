@@ -56,7 +56,7 @@ def cuda_code(code: Code, device: torch.device) -> Run:
     kernels = [module[f"part{k}"] for k, module in enumerate(loaded)]
 
     def run(num_envs: int, arrays: Sequence[Tensor]) -> None:
-        scratch = torch.empty(max(1, code.slots) * num_envs, device=device)
+        scratch = torch.empty(max(1, code.waiting) * num_envs, device=device)
         grid, block = (-(-num_envs // THREADS), 1, 1), (THREADS, 1, 1)
         for kernel in kernels:
             kernel(grid, block, [num_envs, *arrays, scratch])
@@ -73,12 +73,12 @@ def _texts(code: Code) -> list[str]:
     """The source of each part."""
     pointers = [f"p{i}" for i in range(len(code.arrays))]
     head = (
-        'extern "C" __global__ void __launch_bounds__(MOST_THREADS) part{number}(int n, '
+        'extern "C" __global__ void __launch_bounds__(MOST_THREADS) part%d(int n, '
         + ", ".join(f"void* {p}" for p in pointers)
         + ", REAL* scratch)"
     )
     start = _START + (files("greenhop") / "lanes.h").read_text(encoding="utf-8") + _SCRATCH
-    return [start + _threaded(function(code, k, head, pointers)) for k in range(len(code.parts))]
+    return [start + _threaded(function(code, part, head % k, pointers)) for k, part in enumerate(code.parts)]
 
 
 _SCRATCH = """

@@ -24,13 +24,11 @@ typedef bool M;
 #define I_(x) ((I)(x))
 #define M_(x) (x)
 #define get_last(a, k) ((a)[(size_t)(k) * n + e])
-#define get_first(a, k, total) ((a)[(size_t)e * (total) + (k)])
+#define get_first(a, k, total, slot) ((a)[(size_t)e * (total) + (k)])
 #define put_last(a, k, x) ((a)[(size_t)(k) * n + e] = (x))
 #define put_first(a, k, total, slot, x) ((a)[(size_t)e * (total) + (k)] = (x))
 #define ROW(name, table, index, columns) const REAL* name = (table) + (index) * (columns)
-#define FIRST(name, total)
-INLINE void give(REAL* to, const F* from, int total) {}
-#define cell(r, column) ((r)[column])
+#define cell(r, column, slot) ((r)[column])
 INLINE F keep(F x) { return x; }
 INLINE F keep(M x) { return x; }
 INLINE F back_float(F x) { return x; }
@@ -67,12 +65,14 @@ INLINE void spread(int64_t* a, I x) { *(UnalignedI*)a = x; }
 INLINE void spread(bool* a, M x) { for (int l = 0; l < LANES; l++) a[l] = x[l] != 0; }
 #define get_last(a, k) wide((a) + (size_t)(k) * n + e)
 #define put_last(a, k, x) spread((a) + (size_t)(k) * n + e, x)
-// Rows and batch-first arrays are turned in small loops, and used as arrays of lanes.
-#define ROW(name, table, index, columns) F name[columns]; take_rows(name, table, index, columns)
-#define FIRST(name, total) F name##_turned[total]; take(name##_turned, name + (size_t)e * total, total)
-#define get_first(a, k, total) a##_turned[k]
+// Rows and batch-first arrays are turned in small loops, from and to slots.
+#define TURN_ROW(table, index, columns, slot) take_rows(s + (slot), table, index, columns)
+#define TURN(a, total, slot) take(s + (slot), (a) + (size_t)e * (total), total)
+#define TURN_BACK(a, total, slot) give((a) + (size_t)e * (total), s + (slot), total)
+#define ROW(name, table, index, columns)
+#define get_first(a, k, total, slot) s[slot]
 #define put_first(a, k, total, slot, x) (s[slot] = (x))
-#define cell(r, column) r[column]
+#define cell(r, column, slot) s[slot]
 INLINE void take(F* to, const REAL* from, int total) {
   for (int l = 0; l < LANES; l++, from += total)
     for (int k = 0; k < total; k++) to[k][l] = from[k];

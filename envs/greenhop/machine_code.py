@@ -27,25 +27,24 @@ from greenhop.cache import cache_dir, keep, key_of
 from greenhop.errors import ConfigError
 from greenhop.scalar_code import Code, Run, function
 
-PART_SIZE = 30_000  # numbers in a function: twice as many take four times as long to compile; half as many run slower
+PART_SIZE = 2_000  # numbers in a function: twice as many take four times as long to compile
 FLAGS = (
     "-O1",  # -O2 compiles twice as long for the same speed
     "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native",
     "-fno-signed-zeros", "-ffinite-math-only", "-fno-trapping-math", "-ffp-contract=off", "-std=c++17", "-w", "-fPIC",
 )  # fmt: skip
 COMPILERS = ("g++", "clang++", "c++")
+_HEAD = "void part{number}(int64_t n, int64_t e, void* const* p, F* s)"
 _DRIVER = """
 extern "C" void run(int64_t n, void* const* p) {{
   F* s = (F*)aligned_alloc(64, sizeof(F) * {slots});
   for (int64_t e = 0; e < n; e += LANES) {{
     if (e > n - LANES) e = n - LANES;  // the last block overlaps the one before: inputs and results are apart
 {calls}
-{turned}
   }}
   free(s);
 }}
 """
-_HEAD = "void part{number}(int64_t n, int64_t e, void* const* p, F* s)"
 
 
 def part_size(count: int) -> int:
@@ -90,15 +89,12 @@ def _texts(code: Code, lanes: int, dtype: torch.dtype) -> list[str]:
         f"#define INLINE static inline __attribute__((always_inline))\n#define LANES {lanes}\n{double}"
     ) + (files("greenhop") / "lanes.h").read_text(encoding="utf-8")
     pointers = [f"p[{i}]" for i in range(len(code.arrays))]
-    count = len(code.parts)
-    parts = [start + function(code, k, _HEAD, pointers) for k in range(count)]
-    heads = "".join(f"{_HEAD.format(number=k)};\n" for k in range(count - 1))
-    calls = "\n".join(f"    part{k}(n, e, p, s);" for k in range(count))
-    turned = "\n".join(
-        f"    give((REAL*)p[{code.arrays.index(name)}] + (size_t)e * {total}, s + {slot}, {total});"
-        for name, total, slot in code.turned
-    )
-    return [*parts[:-1], parts[-1] + heads + _DRIVER.format(slots=code.slots + 1, calls=calls, turned=turned)]
+    parts = [code.opening, *code.parts, code.closing] if lanes > 1 else code.parts
+    heads = [_HEAD.format(number=k) for k in range(len(parts))]
+    calls = "\n".join(f"    part{k}(n, e, p, s);" for k in range(len(parts)))
+    driver = "".join(f"{head};\n" for head in heads) + _DRIVER.format(slots=code.slots + 1, calls=calls)
+    texts = [start + function(code, part, head, pointers) for part, head in zip(parts, heads, strict=True)]
+    return [*texts[:-1], texts[-1] + driver]
 
 
 def _library(texts: Sequence[str], compiler: str, folder: Path) -> Path:

@@ -18,12 +18,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+from torch.utils._pytree import tree_leaves, tree_map
 
 from greenhop.errors import GreenhopError
+from greenhop.tracing import Tracer, aten
 
-aten = torch.ops.aten
 Array = NDArray[Any]
 Program = Callable[..., list[Array]]  # arrays in the order of the examples → arrays in the order of the results
 
@@ -40,11 +39,11 @@ def record(function: Callable[..., Any], *examples: Any) -> Program:
     Raises:
         RecordError: the function writes into tensors, draws numbers, or asks for values of tensors.
     """
-    flat, spec = tree_flatten(examples)
-    tape = _Tape(flat)
+    tape = _Tape()
+    inputs = [tape.new(x) for x in tree_leaves(examples)]
     with torch.no_grad(), tape:
-        results = tree_leaves(function(*tree_unflatten(flat, spec)))
-    return _compile(tape, tape.names(flat), tape.names(results))
+        results = tree_leaves(function(*examples))
+    return _compile(tape, inputs, [tape.name(tape.meaning(x)) for x in results])
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,11 @@ class _Name:
     """A value of the program."""
 
     number: int
-    rank: int
+    shape: torch.Size
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
 
     def __repr__(self) -> str:
         return f"v{self.number}"
@@ -68,57 +71,57 @@ class _Call:
     out: Any  # a name, or a list of them
 
 
-class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Tape(Tracer):  # type: ignore[no-untyped-call]
     """Writes down what depends on the inputs; what does not is a constant, whatever computed it."""
 
-    def __init__(self, inputs: Sequence[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+    error = RecordError
+
+    def __init__(self) -> None:
+        super().__init__()
         self.calls: list[_Call] = []
         self.constants: dict[_Name, Tensor] = {}
-        self._alive: list[Tensor] = []  # so that no two tensors share an id
-        self._names: dict[int, _Name] = {}
+        self._constant_names: dict[int, _Name] = {}
         self._done: dict[str, Any] = {}
-        for x in inputs:
-            self._new(x)
+        self._count = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = (args, kwargs or {})
-        named = tree_map(lambda x: self._name(x) if isinstance(x, Tensor) else x, given)
-        if func._schema.is_mutable or torch.Tag.nondeterministic_seeded in func.tags:
-            raise RecordError(f"{func} writes into a tensor or draws numbers")
-        out = func(*args, **given[1])
-        if not all(isinstance(x, Tensor) for x in tree_leaves(out)):
-            raise RecordError(f"{func} asks for values, which differ from step to step")
-        if func in _SHAPE_ONLY or all(x in self.constants for x in _names_in(named)):
-            return out
-        key = f"{func}{named}"
-        if func in (aten.mul.Tensor, aten.div.Tensor) and self._is_one(named[0][1]) and out.shape == args[0].shape:
-            self._new(out, named[0][0])
-        elif key in self._done:
-            for again, first in zip(tree_leaves(out), tree_leaves(self._done[key]), strict=True):
-                self._new(again, first)
-        else:
-            self._done[key] = tree_map(self._new, out)
-            self.calls.append(_Call(func, named[0], named[1], self._done[key]))
-        return out
+        if func._schema.is_mutable:
+            raise RecordError(f"{func} writes into a tensor")
+        return super().__torch_dispatch__(func, types, args, kwargs)
 
-    def names(self, tensors: Sequence[Tensor]) -> list[_Name]:
-        """Of inputs, results and constants."""
-        return [self._name(x) for x in tensors]
+    def called(self, func: Any, args: Any, kwargs: Any, out: Any) -> Any:
+        """Names of the result, old ones where nothing new is computed."""
+        args, kwargs = tree_map(self.name, args), tree_map(self.name, kwargs)
+        key = f"{func}{args}{kwargs}"
+        if func in (aten.mul.Tensor, aten.div.Tensor) and self._is_one(args[1]) and out.shape == args[0].shape:
+            return args[0]
+        if key not in self._done:
+            self._done[key] = tree_map(self._next, out)
+            self.calls.append(_Call(func, args, kwargs, self._done[key]))
+        return self._done[key]
+
+    def new(self, x: Tensor) -> _Name:
+        """A name for an input."""
+        name = self._next(x)
+        self.mean(x, name)
+        return name
+
+    def name(self, x: Any) -> Any:
+        """The name of a constant; anything but a tensor is itself."""
+        if not isinstance(x, Tensor):
+            return x
+        if id(x) not in self._constant_names:
+            self._constant_names[id(x)] = self._next(x)
+            self.constants[self._constant_names[id(x)]] = x
+        return self._constant_names[id(x)]
 
     def _is_one(self, x: Any) -> bool:
         """A number or a constant that changes nothing it multiplies."""
         return bool((self.constants[x] == 1).all()) if x in self.constants else x == 1
 
-    def _name(self, x: Tensor) -> _Name:
-        """Of a tensor; one that no call gave is a constant."""
-        if id(x) not in self._names:
-            self.constants[self._new(x)] = x
-        return self._names[id(x)]
-
-    def _new(self, x: Tensor, name: _Name | None = None) -> _Name:
-        self._alive.append(x)
-        return self._names.setdefault(id(x), name or _Name(len(self._alive), x.dim()))
+    def _next(self, x: Tensor) -> _Name:
+        self._count += 1
+        return _Name(self._count, x.shape)
 
 
 def _names_in(nested: Any) -> list[_Name]:
@@ -217,7 +220,6 @@ def _cast(x: _Name, dtype: torch.dtype, **_: Any) -> str:
     return f"{x}.astype('{str(dtype).removeprefix('torch.')}')"
 
 
-_SHAPE_ONLY = (aten.zeros_like.default, aten.ones_like.default, aten.new_zeros.default)
 _SCOPE: dict[str, Any] = {
     **{name: getattr(np, name) for name in ("add", "subtract", "multiply", "divide", "negative", "remainder", "where")},
     **{

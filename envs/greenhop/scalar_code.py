@@ -2,7 +2,8 @@
 
 The text is cut into parts, functions of some thousand lines: compilers take more than twice as long for twice as long a
 function, and parts compile side by side. A number that a later part needs waits in a slot of a scratch array; slots are
-used again as soon as nobody waits for what they hold. What is read (an input, a row) is read anew instead.
+used again as soon as nobody waits for what they hold. What is read (an input, a row) is read anew instead. Lanes read
+rows and batch-first inputs from slots too, into which an opening part turns them; a closing part turns results back.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 from greenhop.unrolled import Node, Unrolled, operands
 
 Layout = Literal["first", "last"]  # where the batch is: `[B, n]` or `[n, B]`
+Turned = str | tuple[int, int]  # an array by name, or a row: which table, index node
 Run = Callable[[int, Sequence[Tensor]], None]  # (environments, arrays in the order of `Code.arrays`)
 READ = ("const", "input", "row")  # not computed
 
@@ -34,11 +36,13 @@ class Part:
 class Code:
     """The parts in the order they run, and what they expect."""
 
+    opening: Part  # with lanes: turns what lies batch first
     parts: list[Part]
+    closing: Part  # with lanes: turns results back
     arrays: list[str]  # every array by name: t… tables, i… inputs, o… results, in the order of a call's arguments
     types: dict[str, str]  # of an array's elements
-    slots: int  # of the scratch array, what waits for later parts first
-    turned: list[tuple[str, int, int]]  # batch-first results: name, elements, and the slot where lanes gather theirs
+    waiting: int  # slots for what waits for later parts
+    slots: int  # of the scratch array with lanes: those, and what is turned
 
 
 def write_code(
@@ -47,21 +51,21 @@ def write_code(
     """Text of the nodes in `order` in parts of `part_size`; `inputs` and `results` say how arrays lie in memory."""
     inputs = ["last" if n == 1 else x for x, (n, _) in zip(inputs, made.inputs, strict=True)]
     results = ["last" if len(nodes) == 1 else x for x, nodes in zip(results, made.results, strict=True)]
+    rows = sorted({made.nodes[i].args[:2] for i in order if made.nodes[i].op == "row"})
     order = [i for i in order if made.nodes[i].kind != "int" and made.nodes[i].op not in READ]
     chunks = [order[at : at + part_size] for at in range(0, max(len(order), 1), part_size)]
     part_of = {i: k for k, chunk in enumerate(chunks) for i in chunk}
-    slots, n_slots = _slots(made, chunks, part_of)
+    waiting, n_waiting = _slots(made, chunks, part_of)
+    first = [f"i{k}" for k, at in enumerate(inputs) if at == "first"]
+    first += [f"o{r}" for r, at in enumerate(results) if at == "first"]
+    turned, n_slots = _turned(made, [*first, *rows], n_waiting)
+    opening, *writers, closing = [_Writer(made, part_of, waiting, turned, k) for k in range(-1, len(chunks) + 1)]
+    opening.turn()
+    closing.turn_back()
     wanted: dict[int, list[tuple[int, int]]] = {}
     for r, result in enumerate(made.results):
         for j, i in enumerate(result):
             wanted.setdefault(i, []).append((r, j))
-    turned: list[tuple[str, int, int]] = []
-    for r, nodes in enumerate(made.results):
-        if results[r] == "first":
-            turned.append((f"o{r}", len(nodes), n_slots))
-            n_slots += len(nodes)
-    gathers = {name: slot for name, _, slot in turned}
-    writers = [_Writer(made, inputs, gathers, part_of, slots, k) for k in range(len(chunks))]
     for writer, chunk in zip(writers, chunks, strict=True):
         for i in chunk:
             writer.compute(i)
@@ -73,7 +77,8 @@ def write_code(
     arrays = {f"t{k}": "REAL" if table.dtype.is_floating_point else "int64_t" for k, table in enumerate(made.tables)}
     arrays |= {f"i{k}": _TYPES[kind] for k, (_, kind) in enumerate(made.inputs)}
     arrays |= {f"o{r}": _TYPES[made.kind(result)] for r, result in enumerate(made.results)}
-    return Code([writer.part for writer in writers], list(arrays), arrays, n_slots, turned)
+    parts = [writer.part for writer in writers]
+    return Code(opening.part, parts, closing.part, list(arrays), arrays, n_waiting, n_slots)
 
 
 _TYPES = {"float": "REAL", "int": "int64_t", "bool": "bool"}
@@ -102,35 +107,63 @@ def _slots(made: Unrolled, chunks: Sequence[Sequence[int]], part_of: dict[int, i
     return slots, count
 
 
+def _turned(made: Unrolled, what: Sequence[Turned], slot: int) -> tuple[dict[Turned, int], int]:
+    """The first slot of everything that lanes turn, from `slot` on, and how many slots there are then."""
+    slots: dict[Turned, int] = {}
+    for x in what:
+        slots[x] = slot
+        slot += made.tables[x[0]].shape[1] if isinstance(x, tuple) else _elements(made, x)
+    return slots, slot
+
+
+def _elements(made: Unrolled, array: str) -> int:
+    """Of an input or a result by name, for one environment."""
+    number = int(array[1:])
+    return made.inputs[number][0] if array[0] == "i" else len(made.results[number])
+
+
 class _Writer:
     """Writes one part."""
 
     def __init__(
-        self,
-        made: Unrolled,
-        inputs: Sequence[Layout],
-        gathers: dict[str, int],
-        part_of: dict[int, int],
-        slots: dict[int, int],
-        number: int,
+        self, made: Unrolled, part_of: dict[int, int], waiting: dict[int, int], turned: dict[Turned, int], number: int
     ) -> None:
-        self.made, self.inputs, self.gathers, self.part_of, self.slots = made, inputs, gathers, part_of, slots
+        self.made, self.part_of, self.waiting, self.turned = made, part_of, waiting, turned
         self.number, self.part = number, Part()
         self._here: set[int] = set()
         self._rows: dict[tuple[int, int], str] = {}
 
+    def turn(self) -> None:
+        """Rows and batch-first inputs, into their slots."""
+        for what, slot in self.turned.items():
+            if isinstance(what, tuple):
+                which, index = what
+                columns = self.made.tables[which].shape[1]
+                self.part.arrays.add(f"t{which}")
+                self.part.lines.append(f"TURN_ROW(t{which}, {self._ref(index)}, {columns}, {slot});")
+            elif what[0] == "i":
+                self.part.arrays.add(what)
+                self.part.lines.append(f"TURN({what}, {_elements(self.made, what)}, {slot});")
+
+    def turn_back(self) -> None:
+        """Batch-first results, from their slots."""
+        for what, slot in self.turned.items():
+            if isinstance(what, str) and what[0] == "o":
+                self.part.arrays.add(what)
+                self.part.lines.append(f"TURN_BACK({what}, {_elements(self.made, what)}, {slot});")
+
     def compute(self, i: int) -> None:
         """A line for node `i`, after what it needs; into its slot, where later parts wait for it."""
         self._line(i)
-        if i in self.slots:
-            self.part.lines.append(f"s[{self.slots[i]}] = keep(v{i});")
+        if i in self.waiting:
+            self.part.lines.append(f"s[{self.waiting[i]}] = keep(v{i});")
 
     def store(self, which: int, place: int, i: int) -> None:
         """A result's element."""
         array, total = f"o{which}", len(self.made.results[which])
         self.part.arrays.add(array)
-        if array in self.gathers:
-            slot = self.gathers[array] + place
+        if array in self.turned:
+            slot = self.turned[array] + place
             self.part.lines.append(f"put_first({array}, {place}, {total}, {slot}, {self._ref(i)});")
         else:
             self.part.lines.append(f"put_last({array}, {place}, {self._ref(i)});")
@@ -143,7 +176,7 @@ class _Writer:
         if i not in self._here:
             if self.part_of.get(i, self.number) < self.number:
                 self._here.add(i)
-                self.part.lines.append(f"const {_LANES[node.kind]} v{i} = back_{node.kind}(s[{self.slots[i]}]);")
+                self.part.lines.append(f"const {_LANES[node.kind]} v{i} = back_{node.kind}(s[{self.waiting[i]}]);")
             else:
                 self._line(i)
         return f"v{i}"
@@ -158,16 +191,13 @@ class _Writer:
         if node.op == "input":
             which, place = node.args
             array, total = f"i{which}", self.made.inputs[which][0]
-            if self.inputs[which] == "last":
-                self.part.arrays.add(array)
-                return f"get_last({array}, {place})"
-            if array not in self.part.arrays:
-                self.part.arrays.add(array)
-                self.part.lines.append(f"FIRST({array}, {total});")
-            return f"get_first({array}, {place}, {total})"
+            self.part.arrays.add(array)
+            if array in self.turned:
+                return f"get_first({array}, {place}, {total}, {self.turned[array] + place})"
+            return f"get_last({array}, {place})"
         if node.op == "row":
             which, index, column = node.args
-            return f"cell({self._row(which, index)}, {column})"
+            return f"cell({self._row(which, index)}, {column}, {self.turned[which, index] + column})"
         args = [self._ref(a) for a in node.args]
         return f"{args[0]} {_INFIX[node.op]} {args[1]}" if node.op in _INFIX else f"f_{node.op}({', '.join(args)})"
 
@@ -194,10 +224,9 @@ def _literal(node: Node) -> str:
     return f"F_({value.hex()})"
 
 
-def function(code: Code, number: int, head: str, pointers: Sequence[str]) -> str:
+def function(code: Code, part: Part, head: str, pointers: Sequence[str]) -> str:
     """A part as a C++ function whose arrays are casts of what `pointers` names, in the order of `code.arrays`."""
-    part = code.parts[number]
-    lines = [head.format(number=number) + " {"]
+    lines = [head + " {"]
     for name, pointer in zip(code.arrays, pointers, strict=True):
         if name in part.arrays:
             kind = f"{'' if name[0] == 'o' else 'const '}{code.types[name]}*"

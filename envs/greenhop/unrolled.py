@@ -16,16 +16,13 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Interpreter
-from torch.fx import Node as FxNode
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+from torch.utils._pytree import tree_leaves, tree_map
 
 from greenhop.errors import GreenhopError
+from greenhop.tracing import Tracer, aten
 
-aten = torch.ops.aten
 Kind = Literal["float", "int", "bool"]
-ZERO, ONE = 0, 1  # nodes: the numbers 0.0 and 1.0, so that tensors of nodes made by `zeros_like` mean what they say
+ZERO, ONE = 0, 1  # nodes: the numbers 0.0 and 1.0
 
 
 class UnrollError(GreenhopError):
@@ -115,22 +112,17 @@ def unroll(function: Callable[..., Any], table: Tensor, examples: Any) -> Unroll
     Raises:
         UnrollError: an operation has no rule here.
     """
-    flat, spec = tree_flatten(examples)
-
-    def flat_function(table: Tensor, *tensors: Tensor) -> list[Tensor]:
-        return tree_leaves(function(table, *tree_unflatten(list(tensors), spec)))
-
-    with torch.no_grad():
-        graph = make_fx(flat_function)(table, *flat)
-    graph.graph.eliminate_dead_code()
     made = Unrolled(tables=[table])
-    given: list[Any] = [Table(0)]
-    for i, x in enumerate(flat):
+    follow = _Follow(made)
+    follow.mean(table, Table(0))
+    for i, x in enumerate(tree_leaves(examples)):
         kind = _kind(x.dtype)
         made.inputs.append((x.numel(), kind))
         nodes = [made.add(Node("input", (i, j), kind)) for j in range(x.numel())]
-        given.append(Numbers(torch.tensor(nodes).reshape(x.shape)))
-    results = [_nodes(made, x) for x in _Follow(graph, made).follow(given)]
+        follow.mean(x, Numbers(torch.tensor(nodes).reshape(x.shape)))
+    with torch.no_grad(), follow:
+        found = tree_leaves(function(table, *examples))
+    results = [_nodes(made, follow.meaning(x)) for x in found]
     made.results = [x.flatten().tolist() for x in results]
     made.shapes = [x.shape[1:] for x in results]
     return made
@@ -140,7 +132,8 @@ def _kind(dtype: torch.dtype) -> Kind:
     return "bool" if dtype == torch.bool else "float" if dtype.is_floating_point else "int"
 
 
-class Table(NamedTuple):
+@dataclass(frozen=True)
+class Table:
     """A table that all environments share."""
 
     which: int
@@ -161,40 +154,28 @@ def _nodes(made: Unrolled, x: Any) -> Tensor:
     return torch.tensor([made.const(v) for v in x.flatten().tolist()], dtype=torch.int64).reshape(x.shape)
 
 
-class _Follow(Interpreter):
-    """Runs a graph on nodes: what is constant is computed, what moves numbers moves nodes, the rest is written down."""
+class _Follow(Tracer):  # type: ignore[no-untyped-call]
+    """Follows a function on nodes: what moves numbers moves nodes, the rest is written down."""
 
-    def __init__(self, graph: GraphModule, made: Unrolled) -> None:
-        super().__init__(graph)
+    error = UnrollError
+
+    def __init__(self, made: Unrolled) -> None:
+        super().__init__()
         self.made = made
 
-    def follow(self, given: Sequence[Any]) -> Any:
-        inputs = [n for n in self.graph.nodes if n.op == "placeholder"]
-        with torch.no_grad():
-            return self.run(initial_env=dict(zip(inputs, given, strict=True)))
+    def called(self, func: Any, args: Any, kwargs: Any, out: Any) -> Any:
+        """Nodes of the result."""
+        if func in _MOVES:
+            return self._move(func, args, kwargs)
+        if func in _RULES:
+            return Numbers(_RULES[func](self.made, *args, **kwargs))
+        raise UnrollError(f"{func} has no rule for single numbers")
 
-    def run_node(self, n: FxNode) -> Any:
-        """Operations in place also change what their first argument stands for."""
-        out = super().run_node(n)
-        if n.op == "call_function" and getattr(getattr(n.target, "_schema", None), "is_mutable", False):
-            self.env[n.args[0]] = out  # type: ignore[index]
-        return out
-
-    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        leaves = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Numbers | Table)]
-        if not leaves:
-            return super().call_function(target, args, kwargs)
-        if target in _MOVES:
-            return self._move(target, args, kwargs)
-        if target in _RULES:
-            return Numbers(_RULES[target](self.made, *args, **kwargs))
-        raise UnrollError(f"{target} has no rule for single numbers")
-
-    def _move(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The same operation on nodes; what it fills in is 0 or 1, which are nodes 0 and 1."""
+    def _move(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The same operation on nodes; what it fills in is 0, which is node 0."""
         where = tree_map(lambda x: _moved(self.made, x), args)
         kept = {key: value for key, value in kwargs.items() if key not in ("dtype", "pin_memory", "layout", "device")}
-        return tree_map(Numbers, target(*where, **kept))
+        return tree_map(Numbers, func(*where, **kept))
 
 
 def _moved(made: Unrolled, x: Any) -> Any:
@@ -467,7 +448,6 @@ _MOVES = {
         ("stack", "default"), ("expand", "default"), ("transpose", "int"), ("slice", "Tensor"), ("unbind", "int"),
         ("split_with_sizes", "default"), ("split", "Tensor"), ("select", "int"), ("t", "default"),
         ("alias", "default"), ("detach", "default"), ("constant_pad_nd", "default"), ("flip", "default"),
-        ("zeros_like", "default"), ("ones_like", "default"), ("new_zeros", "default"),
     )
 } | {operator.getitem}  # fmt: skip
 _RULES: dict[Any, Rule] = {
