@@ -115,7 +115,7 @@ def test_an_episode_that_ended_is_not_stepped_on(compile: bool) -> None:
 def test_another_world_with_the_same_physics_shares_the_program() -> None:
     steps = steps_of(9)
     other = build_simulator("pair2", "test", overrides=[f"episode.length_h={SHORT}"], year_ids=[1])
-    ours, theirs = CompiledSteps(other, 9, steps.program), TensorVectorEnv(other, 9)
+    ours, theirs = CompiledSteps(other, 9, steps.programs), TensorVectorEnv(other, 9)
     starts, action = torch.arange(9) * 30, actions(other, 9, 1)[0]
     torch.testing.assert_close(ours.begin(starts), theirs.reset(starts=starts))
     with torch.no_grad():
@@ -136,7 +136,7 @@ def test_operations_and_bytes_of_a_step_stay_below_what_was_recorded() -> None:
         counted = traffic(lambda: env.step(action))
     assert counted.ops <= MOST_OPS
     assert counted.moved / n <= MOST_KB * 1e3
-    assert len(steps_of(11).program.unrolled.needed()) <= MOST_NUMBERS
+    assert len(steps_of(11).programs.step.unrolled.needed()) <= MOST_NUMBERS
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")

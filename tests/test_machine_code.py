@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def test_machine_code_is_made_once_and_made_again_where_the_file_is_broken(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.testing.assert_close(result(2.0), INPUT * 2.0 + 1.0)
-    (file,) = folder.glob("*")
+    (file,) = folder.glob("*.so")
     good, made, library = file.read_bytes(), [], module._library
 
     def make(*args: Any) -> Path:
@@ -87,7 +88,7 @@ def test_a_compiler_that_fails_is_named_in_one_line(folder: Path, monkeypatch: p
     monkeypatch.setattr(module, "FLAGS", ("--no-such-option",))
     with pytest.raises(ConfigError, match=r"failed: .*no-such-option"):
         result(2.0)
-    assert not list(folder.glob("*"))
+    assert not list(folder.rglob("*.so"))
 
 
 def test_a_folder_that_cannot_be_written_only_costs_the_time_to_compile(
@@ -118,3 +119,17 @@ def test_compiled_gymnasium_environments_give_the_eager_numbers() -> None:
     both = [batch.step(np.zeros(batch.action_space.shape))[:2] for batch in batches]
     for a, b in zip(*both, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_processes_that_want_the_same_code_wait_for_the_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, library = [], module._library
+
+    def make(*args: Any) -> Path:
+        made.append(library(*args))
+        return made[-1]
+
+    monkeypatch.setattr(module, "_library", make)
+    with ThreadPoolExecutor(2) as pool:
+        for x in pool.map(result, [2.0, 2.0]):
+            torch.testing.assert_close(x, INPUT * 2.0 + 1.0)
+    assert len(made) == 1

@@ -84,8 +84,9 @@ def test_what_may_differ_from_call_to_call_is_refused(function: Callable[[Tensor
         record(function, torch.ones(2))
 
 
-def test_the_gymnasium_environment_takes_numpy_unless_it_must_show_flows() -> None:
+def test_the_gymnasium_environment_takes_numpy_where_there_is_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     sim = day_sim("pair2")
+    monkeypatch.setenv("CXX", "no-such-compiler")
     assert isinstance(HubEnv(sim=sim).tensors.engine, NumpySteps)
     assert HubEnv(sim=sim, render_mode="ansi").tensors.engine is None
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from greenhop.program import Program, to_first, to_last
-from greenhop.recorded import record
+from greenhop.program import BoundCall, Program, to_first
 from greenhop.rewards import report, reward_of
 from greenhop.scalar_code import Layout
 from greenhop.simulator import Carry, Simulator
 from greenhop.state import State
-
-FEW = 8  # environments up to which episodes begin as a NumPy program
 
 
 class Tick(NamedTuple):
@@ -41,20 +39,35 @@ def begun(sim: Simulator, start: Tensor) -> tuple[Carry, Tensor]:
     return carry, sim.observe(carry)
 
 
-def step_program(sim: Simulator) -> Program:
-    """State batch last and actions `[B, A]` → state batch last after the step, and its `Tick`.
+class Programs(NamedTuple):
+    """What environments with the same physics share."""
+
+    begin: Program  # rows and backlogs `[B, …]` → state batch last, observations
+    step: Program  # state batch last and actions `[B, A]` → state batch last after the step, and its `Tick`
+
+
+def programs_of(sim: Simulator) -> Programs:
+    """The beginning of an episode and the step as programs; neither is compiled yet.
 
     On a GPU observations and reports lie batch last too: neighbouring threads write neighbouring numbers.
     """
 
-    def run(table: Tensor, state: State, action: Tensor) -> tuple[State, Tick]:
+    def begin(table: Tensor, row: Tensor, warm_mwh: Tensor) -> tuple[State, Tensor]:
+        own = with_table(sim, table)
+        carry = own.begin_at(row, warm_mwh)
+        return carry.state, own.observe(carry)
+
+    def step(table: Tensor, state: State, action: Tensor) -> tuple[State, Tick]:
         carry, seen = tick(with_table(sim, table), present(table, state), action)
         return carry.state, seen
 
-    carry, action = examples(sim, 1)
+    (carry, action), table, outside = examples(sim, 1), sim.bank.table, outside_of(sim)
     states: list[Layout] = ["last"] * len(carry.state)
-    seen = [outside_of(sim)] * len(Tick._fields)
-    return Program(run, sim.bank.table, (carry.state, action), [*states, "first"], [*states, *seen])
+    opening = sim.bank.opening(torch.zeros(1, dtype=torch.int64, device=sim.params.device))
+    return Programs(
+        Program(begin, table, opening, "first", [*states, outside]),
+        Program(step, table, (carry.state, action), [*states, "first"], [*states, *[outside] * len(Tick._fields)]),
+    )
 
 
 def outside_of(sim: Simulator) -> Layout:
@@ -79,60 +92,101 @@ def with_table(sim: Simulator, table: Tensor) -> Simulator:
 
 
 class CompiledSteps:
-    """`num_envs` running environments behind one compiled program.
+    """`num_envs` running environments behind two compiled programs.
 
-    The state lives batch last in two sets of tensors that take turns; nothing is compiled after the first step and
+    The state lives batch last in two sets of tensors that take turns; nothing is compiled after construction and
     nothing synchronises with the device. Flows are not kept. An episode that ended must be restarted before it goes on.
+
+    Args:
+        sim: the simulator.
+        num_envs: how many environments.
+        programs: those of a simulator with the same physics, to share.
     """
 
-    def __init__(self, sim: Simulator, num_envs: int, program: Program | None = None) -> None:
+    def __init__(self, sim: Simulator, num_envs: int, programs: Programs | None = None) -> None:
         self.sim, self.num_envs = sim, num_envs
-        self.program = program or step_program(sim)
-        self._begun = _beginning(sim, num_envs)
-        n = len(State._fields)
-        self.state, self._spare = self.program.empty(num_envs)[:n], self.program.empty(num_envs)[:n]
+        self.programs = programs or programs_of(sim)
+        step, n = self.programs.step, len(State._fields)
+        self._states, self._turn = [step.empty(num_envs)[:n] for _ in range(2)], 0
+        self._fixed = [sim.bank.table.new_zeros(num_envs, sim.action_size), *step.empty(num_envs, first=n)]
+        self._calls = self._bind()
+        opening = sim.bank.opening(torch.zeros(num_envs, dtype=torch.int64, device=sim.params.device))
+        self._obs = self.programs.begin.empty(num_envs, first=n)[0]
+        self._beginnings = [
+            self.programs.begin.bind(sim.bank.table, opening, [*state, self._obs], num_envs) for state in self._states
+        ]
+
+    def _bind(self) -> list[BoundCall]:
+        """Calls from either set of states to the other."""
+        action, *made = self._fixed
+        return [
+            self.programs.step.bind(self.sim.bank.table, [*one, action], [*other, *made], self.num_envs)
+            for one, other in (self._states, self._states[::-1])
+        ]
+
+    @property
+    def state(self) -> list[Tensor]:
+        """Of the running episodes, `[…, B]`."""
+        return self._states[self._turn]
 
     def begin(self, start: Tensor) -> Tensor:
         """Start episodes everywhere, `start` `[B]` int64; observations `[B, O]`."""
-        carry, self._obs = self._begun(start)
-        for ours, x in zip(self.state, carry.state, strict=True):
-            ours.copy_(x.movedim(0, -1))
+        return self._begin(start, self._turn)
+
+    def _begin(self, start: Tensor, where: int) -> Tensor:
+        """Start episodes in one of the sets of states."""
+        call, n = self._beginnings[where], len(State._fields)
+        for number, x in enumerate(self.sim.bank.opening(start)):
+            call.give(number, x)
+        made = self.programs.begin.empty(self.num_envs, first=n)
+        call.receive(n, made[0])
+        call()
+        (self._obs,) = self._batch_first(made)
         return self._obs
+
+    def _batch_first(self, made: Sequence[Tensor]) -> Sequence[Tensor]:
+        return made if outside_of(self.sim) == "first" else [to_first(x) for x in made]
 
     @property
     def carry(self) -> Carry:
         """A batch-first copy of the running episodes."""
-        return present(
-            self.sim.bank.table, State(*(to_first(x).clone(memory_format=torch.contiguous_format) for x in self.state))
-        )
+        state = State(*(to_first(x).clone(memory_format=torch.contiguous_format) for x in self.state))
+        return present(self.sim.bank.table, state)
 
     def step(self, action: Tensor) -> Tick:
         """One step with `[B, A]` actions."""
-        made = self.program.empty(self.num_envs, first=len(self.state))
-        self.program(self.sim.bank.table, [*self.state, action.contiguous()], [*self._spare, *made], self.num_envs)
-        self.state, self._spare = self._spare, self.state
-        done = Tick(*made) if outside_of(self.sim) == "first" else Tick(*map(to_first, made))
+        call, n = self._calls[self._turn], len(State._fields)
+        call.give(n, action.contiguous())
+        made = self.programs.step.empty(self.num_envs, first=n)
+        for number, x in enumerate(made, n):
+            call.receive(number, x)
+        call()
+        self._turn ^= 1
+        done = Tick(*self._batch_first(made))
         self._obs = done.obs
         return done
 
+    @cached_property
+    def _in_place(self) -> tuple[list[BoundCall], list[NDArray[Any]]]:
+        """Calls whose action and results stay where they are, and those as arrays."""
+        return self._bind(), [x.numpy() for x in self._fixed]
+
+    def step_arrays(self, action: NDArray[np.float32]) -> list[NDArray[Any]]:
+        """The same from and to NumPy, on a CPU; what it returns is overwritten by the next call."""
+        calls, (given, *made) = self._in_place
+        given[...] = action
+        calls[self._turn]()
+        self._turn ^= 1
+        self._obs = self._fixed[1]
+        return made
+
     def restart(self, envs: NDArray[np.int64], start: Tensor) -> Tensor:
         """Begin new episodes in `envs` `[N]` (known to the host) at their `start` `[B]`; all observations `[B, O]`."""
-        index = torch.from_numpy(envs).to(start.device)
-        fresh = self.sim.begin(start.index_select(0, index))
-        for ours, x in zip(self.state, fresh.state, strict=True):
-            ours.index_copy_(-1, index, to_last(x))
-        self._obs = self._obs.index_copy(0, index, self.sim.observe(fresh))
+        if len(envs) == self.num_envs:
+            return self.begin(start)
+        index, old, spare = torch.from_numpy(envs).to(start.device), self._obs, self._turn ^ 1
+        fresh = self._begin(start, spare)
+        for ours, x in zip(self.state, self._states[spare], strict=True):
+            ours.index_copy_(-1, index, x.index_select(-1, index))
+        self._obs = old.index_copy(0, index, fresh.index_select(0, index))
         return self._obs
-
-
-def _beginning(sim: Simulator, num_envs: int) -> Callable[[Tensor], tuple[Carry, Tensor]]:
-    """`begun`; for few environments on a CPU as a NumPy program."""
-    if sim.params.device.type != "cpu" or num_envs > FEW:
-        return lambda start: begun(sim, start)
-    program = record(lambda start: begun(sim, start), torch.zeros(num_envs, dtype=torch.int64))
-
-    def run(start: Tensor) -> tuple[Carry, Tensor]:
-        *state, packed, obs = (torch.from_numpy(x) for x in program(start.numpy()))
-        return Carry(State(*state), packed), obs
-
-    return run

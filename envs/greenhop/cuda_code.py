@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from greenhop.cache import cache_dir, keep, key_of
 from greenhop.errors import ConfigError
-from greenhop.scalar_code import Code, Run, function
+from greenhop.scalar_code import Bind, Code, function
 
 WHOLE, PART_SIZE = 30_000, 4_000  # numbers in a program of one kernel, and in a kernel of a larger one
 THREADS = 64  # in a block
@@ -33,7 +34,7 @@ typedef int int32_t;
 """
 
 
-def cuda_code(code: Code, device: torch.device) -> Run:
+def cuda_code(code: Code, device: torch.device) -> Bind:
     """`code` for any number of environments on a GPU, in float32.
 
     Raises:
@@ -55,13 +56,27 @@ def cuda_code(code: Code, device: torch.device) -> Run:
     loaded: list[Any] = [_cuda_load_module(binary, [f"part{k}"]) for k, binary in enumerate(binaries)]
     kernels = [module[f"part{k}"] for k, module in enumerate(loaded)]
 
-    def run(num_envs: int, arrays: Sequence[Tensor]) -> None:
-        scratch = torch.empty(max(1, code.waiting) * num_envs, device=device)
-        grid, block = (-(-num_envs // THREADS), 1, 1), (THREADS, 1, 1)
-        for kernel in kernels:
-            kernel(grid, block, [num_envs, *arrays, scratch])
+    return partial(_Call, kernels, max(1, code.waiting), device)
 
-    return run
+
+class _Call:
+    """The launches of a call with its arrays."""
+
+    def __init__(
+        self, kernels: list[Any], slots: int, device: torch.device, num_envs: int, arrays: Sequence[Tensor]
+    ) -> None:
+        self._kernels, self._num_envs, self._arrays = kernels, num_envs, list(arrays)
+        self._slots, self._device = slots * num_envs, device
+
+    def __call__(self) -> None:
+        given = [self._num_envs, *self._arrays, torch.empty(self._slots, device=self._device)]
+        grid, block = (-(-self._num_envs // THREADS), 1, 1), (THREADS, 1, 1)
+        for kernel in self._kernels:
+            kernel(grid, block, given)
+
+    def replace(self, at: int, x: Tensor) -> None:
+        """Array number `at` is `x` from now on."""
+        self._arrays[at] = x
 
 
 def part_size(count: int) -> int:

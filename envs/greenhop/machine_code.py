@@ -11,21 +11,23 @@ import ctypes
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from functools import cache
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 from shutil import which
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from greenhop.cache import cache_dir, keep, key_of
 from greenhop.errors import ConfigError
-from greenhop.scalar_code import Code, Run, function
+from greenhop.scalar_code import Bind, Code, function
 
 PART_SIZE = 2_000  # numbers in a function: twice as many take four times as long to compile
 FLAGS = (
@@ -59,7 +61,7 @@ def lanes_for(num_envs: int, dtype: torch.dtype) -> int:
     return lanes if num_envs >= lanes else 1
 
 
-def machine_code(code: Code, lanes: int, dtype: torch.dtype) -> Run:
+def machine_code(code: Code, lanes: int, dtype: torch.dtype) -> Bind:
     """`code` for any number of environments from `lanes` on.
 
     Raises:
@@ -67,12 +69,41 @@ def machine_code(code: Code, lanes: int, dtype: torch.dtype) -> Run:
     """
     texts = _texts(code, lanes, dtype)
     path = cache_dir("machine_code") / f"{key_of(*texts, FLAGS, *_processor())}.so"
-    with suppress(OSError):  # a file that cannot be loaded only costs the time to compile again
+    if found := _stored(path):
+        return found
+    with _alone(path.parent):  # environments in other processes want the same code at the same time
+        return _stored(path) or _made(texts, path)
+
+
+def _stored(path: Path) -> Bind | None:
+    """A library of the cache; one that cannot be loaded only costs the time to compile again."""
+    with suppress(OSError):
         if path.is_file():
             found = _load(path)
             path.touch()
             return found
+    return None
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time, where the folder can be written."""
+    with ExitStack() as held:
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(folder / ".lock"))
+        yield
+
+
+def _made(texts: Sequence[str], path: Path) -> Bind:
+    """A new library, kept at `path` if it can be."""
     compiler = _compiler()
+    if compiler is None:
+        sought = os.environ.get("CXX") or ", ".join(COMPILERS)
+        raise ConfigError(
+            f"compile=True needs a C++ compiler and found none ({sought}); install g++ or clang++, or name one in CXX, "
+            "or leave compile=False"
+        )
     with TemporaryDirectory() as folder:
         made = _library(texts, compiler, Path(folder))
         with suppress(OSError):
@@ -115,14 +146,26 @@ def _call(*command: str) -> None:
         raise ConfigError(f"compile=True: {command[0]} failed: {' '.join(done.stderr.split())[:300]}")
 
 
-def _load(path: Path) -> Run:
+def _load(path: Path) -> Bind:
     run = ctypes.CDLL(str(path)).run
     run.argtypes, run.restype = (ctypes.c_int64, ctypes.c_void_p), None
+    return partial(_Call, run)
 
-    def call(num_envs: int, arrays: Sequence[Tensor]) -> None:
-        run(num_envs, (ctypes.c_void_p * len(arrays))(*[x.data_ptr() for x in arrays]))
 
-    return call
+class _Call:
+    """A call with the addresses of its arrays."""
+
+    def __init__(self, run: Callable[[int, Any], None], num_envs: int, arrays: Sequence[Tensor]) -> None:
+        self._run, self._num_envs, self._arrays = run, num_envs, list(arrays)
+        self._pointers = (ctypes.c_void_p * len(arrays))(*[x.data_ptr() for x in arrays])
+
+    def __call__(self) -> None:
+        self._run(self._num_envs, self._pointers)
+
+    def replace(self, at: int, x: Tensor) -> None:
+        """Array number `at` is `x` from now on."""
+        self._arrays[at] = x  # which keeps it alive
+        self._pointers[at] = x.data_ptr()
 
 
 @cache
@@ -135,13 +178,12 @@ def _processor() -> tuple[str, ...]:
     return *known, platform.processor(), platform.node()
 
 
-def _compiler() -> str:
+def has_compiler() -> bool:
+    """Whether a C++ compiler is installed."""
+    return _compiler() is not None
+
+
+def _compiler() -> str | None:
     """The C++ compiler that CXX names, or the first that is installed."""
     named = os.environ.get("CXX")
-    found = next((path for name in ([named] if named else COMPILERS) if (path := which(name))), None)
-    if found is None:
-        raise ConfigError(
-            f"compile=True needs a C++ compiler and found none ({named or ', '.join(COMPILERS)}); install g++ or "
-            "clang++, or name one in CXX, or leave compile=False"
-        )
-    return found
+    return next((path for name in ([named] if named else COMPILERS) if (path := which(name))), None)

@@ -51,8 +51,12 @@ class NumpySteps:
 
     def step(self, action: Tensor) -> Tick:
         """One step with `[B, A]` actions."""
-        *self._running, self._obs, reward, reported = self._step(*self._running, action.numpy())
-        return Tick(torch.from_numpy(self._obs), torch.from_numpy(reward), torch.from_numpy(reported))
+        return Tick(*map(torch.from_numpy, self.step_arrays(action.numpy())))
+
+    def step_arrays(self, action: NDArray[np.float32]) -> list[NDArray[Any]]:
+        """The same from and to NumPy."""
+        *self._running, self._obs, reward, reported = self._step(*self._running, action)
+        return [self._obs, reward, reported]
 
     def restart(self, envs: NDArray[np.int64], start: Tensor) -> Tensor:
         """Begin new episodes in `envs` `[N]` at their `start` `[B]`; observations `[B, O]`."""

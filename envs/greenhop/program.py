@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from greenhop import cuda_code, machine_code
 from greenhop.errors import ConfigError
-from greenhop.scalar_code import Code, Layout, Run, write_code
+from greenhop.scalar_code import Bind, Call, Code, Layout, write_code
 from greenhop.unrolled import unroll
 
 
@@ -57,25 +57,25 @@ class Program:
             raise ConfigError(f"compile=True on a GPU needs dtype float32, not {self.dtype}")
         self.unrolled = unroll(function, table, examples)
         self._given = [(x.shape[1:], x.dtype) for x in tree_leaves(examples)]
-        kinds = map(self.unrolled.kind, self.unrolled.results)
+        kinds = [self.unrolled.kind(nodes) for nodes in self.unrolled.results]
         dtypes = {"float": self.dtype, "int": torch.int64, "bool": torch.bool}
-        self._made = [(shape, dtypes[kind]) for shape, kind in zip(self.unrolled.shapes, kinds, strict=True)]
-        self.inputs, self.results = _each(inputs, len(self._given)), _each(results, len(self._made))
+        self.inputs, self.results = _each(inputs, len(self._given)), _each(results, len(kinds))
+        self._made = [
+            (shape, dtypes[kind], at) for shape, kind, at in zip(self.unrolled.shapes, kinds, self.results, strict=True)
+        ]
         cuda = self.device.type == "cuda"
         order = self.unrolled.needed()
         size = (cuda_code if cuda else machine_code).part_size(len(order))
         self.code: Code = write_code(self.unrolled, order, self.inputs, self.results, size)
         self._constants = self.unrolled.tables[1:]
-        self._by_lanes: dict[int, Run] = {}
-        self._by_size: dict[int, Run] = {}  # by number of environments
+        self._by_lanes: dict[int, Bind] = {}
 
     def empty(self, num_envs: int, first: int = 0) -> list[Tensor]:
         """Tensors for the results of one call, from number `first` on."""
-        out = []
-        for (shape, dtype), layout in list(zip(self._made, self.results, strict=True))[first:]:
-            size = (*shape, num_envs) if layout == "last" else (num_envs, *shape)
-            out.append(torch.empty(size, dtype=dtype, device=self.device))
-        return out
+        return [
+            torch.empty((*shape, num_envs) if at == "last" else (num_envs, *shape), dtype=dtype, device=self.device)
+            for shape, dtype, at in self._made[first:]
+        ]
 
     def batch_first(self, table: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
         """New results for inputs `[B, …]`, batch first as well."""
@@ -91,22 +91,48 @@ class Program:
         Raises:
             ValueError: a tensor has another size or type than the examples: machine code would read past its end.
         """
-        for x, (shape, dtype) in zip(inputs, self._given, strict=True):
-            if x.dtype != dtype or x.numel() != shape.numel() * num_envs or not x.is_contiguous():
-                wanted = f"{num_envs} times {tuple(shape)} of {dtype}"
-                raise ValueError(f"an input of {x.dtype} {tuple(x.shape)} where {wanted} belongs")
-        self._run(num_envs)(num_envs, [table, *self._constants, *inputs, *out])
+        self.bind(table, inputs, out, num_envs)()
 
-    def _run(self, num_envs: int) -> Run:
-        """The machine code for so many environments, made where there is none yet."""
-        if num_envs not in self._by_size:
-            lanes = 1 if self.device.type == "cuda" else machine_code.lanes_for(num_envs, self.dtype)
-            if lanes not in self._by_lanes:
-                self._by_lanes[lanes] = self._code_for(lanes)
-            self._by_size[num_envs] = self._by_lanes[lanes]
-        return self._by_size[num_envs]
+    def bind(self, table: Tensor, inputs: Sequence[Tensor], out: Sequence[Tensor], num_envs: int) -> BoundCall:
+        """That call, to be repeated: what it must check and look up is done once."""
+        lanes = 1 if self.device.type == "cuda" else machine_code.lanes_for(num_envs, self.dtype)
+        if lanes not in self._by_lanes:
+            self._by_lanes[lanes] = self._code_for(lanes)
+        first = 1 + len(self._constants)
+        call = self._by_lanes[lanes](num_envs, [table, *self._constants, *inputs, *out])
+        bound = BoundCall(call, num_envs, self._given, first)
+        for number, x in enumerate(inputs):
+            bound.give(number, x)
+        return bound
 
-    def _code_for(self, lanes: int) -> Run:
+    def _code_for(self, lanes: int) -> Bind:
         if self.device.type == "cuda":
             return cuda_code.cuda_code(self.code, self.device)
         return machine_code.machine_code(self.code, lanes, self.dtype)
+
+
+class BoundCall:
+    """A call of a program with its tensors in place; single ones may be replaced between calls."""
+
+    def __init__(self, call: Call, num_envs: int, given: Sequence[tuple[torch.Size, torch.dtype]], first: int) -> None:
+        self._call, self._num_envs, self._first, self._given = call, num_envs, first, given
+        self._sizes = [shape.numel() * num_envs for shape, _ in given]
+
+    def __call__(self) -> None:
+        self._call()
+
+    def give(self, number: int, x: Tensor) -> None:
+        """Another contiguous tensor for input `number`.
+
+        Raises:
+            ValueError: it has another size or type than the example.
+        """
+        shape, dtype = self._given[number]
+        if x.dtype != dtype or x.numel() != self._sizes[number] or not x.is_contiguous():
+            wanted = f"{self._num_envs} times {tuple(shape)} of {dtype}"
+            raise ValueError(f"an input of {x.dtype} {tuple(x.shape)} where {wanted} belongs")
+        self._call.replace(self._first + number, x)
+
+    def receive(self, number: int, x: Tensor) -> None:
+        """Another tensor for result `number`, as `Program.empty` makes it."""
+        self._call.replace(self._first + len(self._given) + number, x)

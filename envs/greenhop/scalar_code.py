@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from torch import Tensor
 
@@ -18,8 +18,19 @@ from greenhop.unrolled import Node, Unrolled, operands
 
 Layout = Literal["first", "last"]  # where the batch is: `[B, n]` or `[n, B]`
 Turned = str | tuple[int, int]  # an array by name, or a row: which table, index node
-Run = Callable[[int, Sequence[Tensor]], None]  # (environments, arrays in the order of `Code.arrays`)
 READ = ("const", "input", "row")  # not computed
+
+
+class Call(Protocol):
+    """A program's call with its arrays in place, to be repeated."""
+
+    def __call__(self) -> None: ...
+
+    def replace(self, at: int, x: Tensor) -> None:
+        """Array number `at` is `x` from now on."""
+
+
+Bind = Callable[[int, Sequence[Tensor]], Call]  # of (environments, arrays in the order of `Code.arrays`)
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "rem": "%"}
 

@@ -81,9 +81,11 @@ class Simulator:
 
     def begin(self, start: Tensor) -> Carry:
         """Start episodes. `start` `[B]` int64 indexes `bank.starts`."""
-        row = self.bank.starts.index_select(0, start)
-        state = initial_state(self.params, self.bank.warm_mwh.index_select(0, start), row)
-        return Carry(state, self.bank.table.index_select(0, row))
+        return self.begin_at(*self.bank.opening(start))
+
+    def begin_at(self, row: Tensor, warm_mwh: Tensor) -> Carry:
+        """Start episodes in rows `[B]` int64 of the table with backlogs `[B, R, K, S]`."""
+        return Carry(initial_state(self.params, warm_mwh, row), self.bank.table.index_select(0, row))
 
     def unpack(self, carry: Carry) -> tuple[Row, Seen]:
         """The present row, for the step and for the eye."""

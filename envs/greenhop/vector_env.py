@@ -17,12 +17,14 @@ from torch import Tensor
 from greenhop.compiled import CompiledSteps
 from greenhop.config import ScenarioConfig, Split
 from greenhop.errors import ActionError, ConfigError
+from greenhop.machine_code import has_compiler
 from greenhop.numpy_steps import NumpySteps
 from greenhop.observations import OBS_LIMIT
 from greenhop.recorded import RecordError
 from greenhop.rewards import REPORTED, report, reward_of
 from greenhop.simulator import Carry, Simulator, build_simulator, choose, random_start
 from greenhop.state import Flows
+from greenhop.unrolled import UnrollError
 
 
 def spaces(sim: Simulator) -> tuple[gym.Space[Any], gym.Space[Any]]:
@@ -48,8 +50,8 @@ def checked_action(action: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
         raise ActionError(
             f"action holds {np.count_nonzero(~np.isfinite(array))} NaN or infinite values of {array.size}"
         )
-    clipped: NDArray[np.float32] = np.minimum(np.maximum(array, -1.0), 1.0).astype(np.float32)  # np.clip is slower
-    return clipped
+    clipped: NDArray[np.float32] = np.minimum(np.maximum(array, -1.0), 1.0).astype(np.float32, copy=False)
+    return clipped  # np.clip is slower
 
 
 class TensorVectorEnv:
@@ -58,31 +60,39 @@ class TensorVectorEnv:
     Episodes end by truncation only. The step count of every environment is known to the host, so no step synchronises
     with the device. Episode n of environment i starts at a hash of (seed, i, n): the same whatever `num_envs` is.
 
-    With `compile=True` compiling takes about a minute the first time, and steps are many times faster. `lean=True` runs
-    a step of few environments in NumPy, which is faster than torch on so few numbers. No gradient flows through either,
-    and `flows` stays None.
+    Args:
+        sim: the simulator.
+        num_envs: how many environments.
+        seed: of the first episodes.
+        compile: the step as machine code, which takes some seconds to make the first time; None where that is possible
+            on a CPU. No gradient flows through it, and `flows` stays None.
+        lean: what is not compiled is a NumPy program, which is faster than torch for few environments; otherwise alike.
     """
 
     def __init__(
-        self, sim: Simulator, num_envs: int, seed: int = 0, *, compile: bool = False, lean: bool = False
+        self, sim: Simulator, num_envs: int, seed: int = 0, *, compile: bool | None = False, lean: bool = False
     ) -> None:
         if num_envs < 1:
             raise ConfigError(f"num_envs = {num_envs} must be at least 1")
         self.sim, self.num_envs = sim, num_envs
         self.flows: Flows | None = None
-        self.engine: CompiledSteps | NumpySteps | None = CompiledSteps(sim, num_envs) if compile else None
-        if lean and not compile and sim.params.device.type == "cpu":
-            with suppress(RecordError):  # then torch runs it as it is written
-                self.engine = NumpySteps(sim, num_envs)
+        self.engine = _engine(sim, num_envs, compile, lean)
         self._env = np.arange(num_envs)
+        self._clock, self._began = 0, np.zeros(num_envs, dtype=np.int64)
         self.reset(seed)
+
+    @property
+    def t(self) -> NDArray[np.int64]:
+        """`[B]` steps of the running episodes so far."""
+        return self._clock - self._began
 
     def reset(self, seed: int | None = None, starts: Tensor | None = None) -> Tensor:
         """Begin new episodes everywhere, at `starts` `[B]` or as the seed says; `[B, O]` observations."""
         if seed is not None:
             self._seed = np.array([seed])
             self._episode = np.zeros_like(self._env)
-        self.t = np.zeros(self.num_envs, dtype=np.int64)
+        self._began[:] = self._clock
+        self._first_end = self._clock + self.sim.params.steps
         first = self._next_starts() if starts is None else starts
         if self.engine is not None:
             return self.engine.begin(first)
@@ -104,11 +114,7 @@ class TensorVectorEnv:
         Raises:
             ActionError: an episode ended and was not restarted.
         """
-        self.t += 1
-        if (self.t > self.sim.params.steps + 1).any():  # one step too many is Gymnasium's NEXT_STEP
-            late = int(np.argmax(self.t))
-            raise ActionError(f"the episode of environment {late} has ended; restart it before stepping on")
-        truncated = self.t == self.sim.params.steps
+        truncated = self._count()
         if self.engine is not None:
             obs, reward, reported = self.engine.step(action)
         else:
@@ -117,10 +123,34 @@ class TensorVectorEnv:
             reported = report(self.sim.params, self.flows)
         return obs, reward, truncated, reported
 
+    def step_arrays(
+        self, action: NDArray[np.float32]
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_], NDArray[Any]]:
+        """The same from and to NumPy; what it returns may be overwritten by the next step."""
+        if self.engine is not None and self.sim.params.device.type == "cpu":
+            truncated = self._count()
+            obs, reward, reported = self.engine.step_arrays(action)
+            return obs, reward, truncated, reported
+        with torch.no_grad():
+            seen = self.step(torch.from_numpy(action).to(self.sim.params.device))
+        return seen[0].cpu().numpy(), seen[1].cpu().numpy(), seen[2], seen[3].cpu().numpy()
+
+    def _count(self) -> NDArray[np.bool_]:
+        """Count one step; `[B]` whose episodes end with it."""
+        self._clock += 1
+        if self._clock < self._first_end:
+            return np.zeros(self.num_envs, dtype=bool)
+        if self._clock > self._first_end + 1:  # one step too many is Gymnasium's NEXT_STEP
+            late = int(np.argmin(self._began))
+            raise ActionError(f"the episode of environment {late} has ended; restart it before stepping on")
+        truncated: NDArray[np.bool_] = self.t == self.sim.params.steps
+        return truncated
+
     def restart(self, mask: NDArray[np.bool_], starts: Tensor | None = None) -> Tensor:
         """Begin new episodes where `mask`; `[B, O]` observations of all environments."""
         first = self._next_starts(mask) if starts is None else starts
-        self.t[mask] = 0
+        self._began[mask] = self._clock
+        self._first_end = int(self._began.min()) + self.sim.params.steps
         if self.engine is not None:
             return self.engine.restart(np.flatnonzero(mask), first)
         self._carry = choose(torch.from_numpy(mask).to(first.device), self.sim.begin(first), self._carry)
@@ -132,6 +162,21 @@ class TensorVectorEnv:
         return torch.from_numpy(starts).to(self.sim.params.device)
 
 
+def _engine(sim: Simulator, num_envs: int, compile: bool | None, lean: bool) -> CompiledSteps | NumpySteps | None:
+    """What steps, where it is not torch."""
+    on_cpu = sim.params.device.type == "cpu"
+    if compile or (compile is None and on_cpu and has_compiler()):
+        try:
+            return CompiledSteps(sim, num_envs)
+        except UnrollError:
+            if compile:
+                raise
+    if lean and on_cpu:
+        with suppress(RecordError):  # then torch runs it as it is written
+            return NumpySteps(sim, num_envs)
+    return None
+
+
 class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     """The NumPy facade of `TensorVectorEnv`, a `gymnasium.vector.VectorEnv`.
 
@@ -141,7 +186,8 @@ class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     * Termination: never; truncation after `sim.params.steps` steps.
     * State: `sim.begin`, `sim.act` (pure functions of tensors).
 
-    `compile=True` compiles the step at its first call, which takes about a minute; later steps are much faster.
+    `compile=None` makes machine code of the step on a CPU with a C++ compiler, which takes some 8 s for ten hubs the
+    first time: steps are 20 to 30 times as fast as torch's (`compile=False`). On a GPU ask for it: `compile=True`.
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
@@ -158,7 +204,7 @@ class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         max_episode_steps: int | None = None,
         sim: Simulator | None = None,
-        compile: bool = False,
+        compile: bool | None = None,
     ) -> None:
         if max_episode_steps is not None:
             overrides = [*overrides, f"episode.length_h={_length_h(scenario, overrides, max_episode_steps)}"]
@@ -200,19 +246,19 @@ class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         if self.mode == AutoresetMode.DISABLED and self._ended.any():
             raise ActionError(f"{self._ended.sum()} environments have ended; reset them with options['reset_mask']")
         restart_now = self._ended.copy()
-        with torch.no_grad():
-            obs, reward, truncated, reported = self.tensors.step(torch.from_numpy(action).to(self.sim.params.device))
-            if self.mode == AutoresetMode.NEXT_STEP and restart_now.any():
-                obs = self.tensors.restart(restart_now)
-                reward = torch.where(torch.from_numpy(restart_now).to(reward.device), 0.0, reward)
-                truncated = truncated & ~restart_now
-            self._ended = truncated
-            info = _info(_numpy(reported), ~restart_now)
-            if self.mode == AutoresetMode.SAME_STEP and truncated.any():
-                info.update(_final(_numpy(obs), info, truncated))
-                obs = self.tensors.restart(truncated)
-                self._ended = np.zeros_like(truncated)
-        return _numpy(obs), _numpy(reward).astype(np.float64), np.zeros_like(truncated), truncated.copy(), info
+        obs, reward, truncated, reported = self.tensors.step_arrays(action)
+        obs = obs.astype(np.float32)
+        if self.mode == AutoresetMode.NEXT_STEP and restart_now.any():
+            obs = _numpy(self.tensors.restart(restart_now))
+            reward = np.where(restart_now, 0.0, reward)
+            truncated = truncated & ~restart_now
+        self._ended = truncated
+        info = _info(reported, ~restart_now)
+        if self.mode == AutoresetMode.SAME_STEP and truncated.any():
+            info.update(_final(obs, info, truncated))
+            obs = _numpy(self.tensors.restart(truncated))
+            self._ended = np.zeros_like(truncated)
+        return obs, reward.astype(np.float64), np.zeros_like(truncated), truncated.copy(), info
 
     def _starts(self, given: Any) -> Tensor | None:
         if given is None:
@@ -243,7 +289,7 @@ def _info(reported: NDArray[np.float32], valid: NDArray[np.bool_]) -> dict[str, 
     """Each reported number as an array over environments, with Gymnasium's mask of where it is set."""
     info: dict[str, Any] = {}
     for i, name in enumerate(REPORTED):
-        info[name], info[f"_{name}"] = reported[:, i].copy(), valid.copy()
+        info[name], info[f"_{name}"] = reported[:, i].astype(np.float32), valid.copy()
     return info
 
 

@@ -45,7 +45,7 @@ class HubVecEnv(VecEnv):
     ) -> None:
         self.sim, self._beyond, self._bootstrap, self._shaping = sim, beyond, bootstrap, shaping
         observation_space, action_space = spaces(sim)
-        self.tensors = TensorVectorEnv(sim, num_envs, seed)
+        self.tensors = TensorVectorEnv(sim, num_envs, seed, compile=None)
         self.render_mode = None
         super().__init__(num_envs, observation_space, action_space)
         self._totals = np.zeros((num_envs, len(REPORTED)))

@@ -48,6 +48,10 @@ class WorldBank:
             self, table=self.table.to(device), starts=self.starts.to(device), warm_mwh=self.warm_mwh.to(device)
         )
 
+    def opening(self, start: Tensor) -> tuple[Tensor, Tensor]:
+        """The rows `[B]` and backlogs `[B, R, K, S]` of starts `[B]` int64."""
+        return self.starts.index_select(0, start), self.warm_mwh.index_select(0, start)
+
     def spread(self, episodes: int) -> NDArray[np.int64]:
         """Indices of `episodes` starts spread evenly over the years: the episodes that evaluations use."""
         return spread(episodes, self.n_starts, self.split)
