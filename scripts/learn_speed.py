@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from greenhop.errors import ConfigError
 from greenhop_agents.cli import own_hydra, pick_device, run, write_json
-from greenhop_agents.hardware import name_of
+from greenhop_agents.hardware import name_of, waits
 
 if TYPE_CHECKING:
     from greenhop.simulator import Simulator
@@ -84,23 +83,7 @@ def _native(
         if on_gpu:
             torch.cuda.synchronize()
         seconds.append(perf_counter() - began)
-    return learner.frames, median(seconds), waits(learner.learn_once) if on_gpu else "–"
-
-
-def waits(learn_once: Callable[[float], Any]) -> int:
-    """How often one update waits for the device."""
-    import warnings
-
-    import torch
-
-    with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always")
-        torch.cuda.set_sync_debug_mode("warn")
-        try:
-            learn_once(0.0)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-    return sum("called a synchronizing" in str(w.message) for w in found)
+    return learner.frames, median(seconds), waits(lambda: learner.learn_once(0.0)) if on_gpu else "–"
 
 
 def _sb3(sim: Simulator, options: dict[str, Any], updates: int) -> tuple[int, float, str]:

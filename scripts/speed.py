@@ -103,7 +103,7 @@ def copy_bandwidth(device: torch.device) -> float:
 
 def measure(ways: list[Way], device: torch.device, repetitions: int, seconds: float) -> None:
     """Time every way in turns; the first call, which compiles, does not count."""
-    from torch._dynamo.utils import counters
+    from greenhop.program import Program
 
     timed = clock(device)
     calls = []
@@ -112,9 +112,9 @@ def measure(ways: list[Way], device: torch.device, repetitions: int, seconds: fl
         calls.append(max(1, round(seconds / max(once, 1e-6))))
     for _ in range(repetitions):
         for way, n in zip(ways, calls, strict=True):
-            before = counters["stats"]["unique_graphs"]
+            before = Program.compiled
             way.seconds.append(timed(way.step, n) / n)
-            way.recompiles += counters["stats"]["unique_graphs"] - before
+            way.recompiles += Program.compiled - before
     for way in ways:
         way.peak_mb = peak_mb(device)
 
@@ -153,7 +153,7 @@ def as_table(ways: list[Way], bandwidth: float, hardware: str) -> Table:
         "floor KB",
         "% of copy",
         "ops",
-        "syncs",
+        "waits",
         "recompiles",
         "KB an env",
         "peak MB",
@@ -168,7 +168,7 @@ def as_table(ways: list[Way], bandwidth: float, hardware: str) -> Table:
             f"{way.floor_bytes / 1e3:.1f}",
             f"{100 * row['copy_share']:.1f}",
         ]
-        counts = [str(way.ops or "–"), str(way.syncs), str(way.recompiles)]
+        counts = [str(way.ops or "–"), str(way.waits), str(way.recompiles)]
         memory = [f"{way.env_bytes / 1e3:.1f}", f"{way.peak_mb:,.0f}"]
         first = [way.scenario, str(way.size), f"{way.batch:,}", way.mode, f"{way.env_steps_per_s:,.0f}"]
         table.add_row(*first, *ratios, *traffic_, *counts, *memory)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from greenhop.differentiable import Step
     from greenhop.simulator import Simulator
 
-ONE = ("twin", "numpy", "gym", "gym_compiled")  # for a batch of one, on a CPU
-WHOLE = ("eager", "numpy", "compiled", "gym", "gym_compiled", "graph", "eager_gradient", "gradient")
+ONE = ("twin", "numpy", "gym_numpy")  # for a batch of one, on a CPU
+WHOLE = ("eager", "numpy", "compiled", "gym", "gym_numpy", "graph", "eager_gradient", "gradient")
 SYNCS = ("aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::is_nonzero")
 
 
@@ -40,9 +40,9 @@ class Way:
     bytes_per_env_step: float  # read and written
     floor_bytes: float  # of them, what any implementation must: state, world row, action, results
     env_bytes: int  # one environment keeps or is given between steps: state, world row, action, results
-    ops: int = 0  # operations launched by one call; not counted where they are compiled into one
-    syncs: int = 0  # times one call waits for the device
-    recompiles: int = 0  # after the warm-up
+    ops: int = 0  # torch operations of one call, views aside
+    waits: int = 0  # times one call waits for the device; on a CPU, times it asks for the value of a tensor
+    recompiles: int = 0  # machine codes made after the warm-up
     peak_mb: float = 0.0  # of memory so far, of the process or on the device
     seconds: list[float] = field(default_factory=list)  # per call, one number per repetition
 
@@ -62,14 +62,16 @@ def possible(config: DictConfig, mode: str, batch: int, device: torch.device) ->
     on_cpu = device.type == "cpu"
     if mode == "graph":
         return not on_cpu
-    if mode in (*ONE, "numba"):
-        return on_cpu and (mode == "numba" or batch == 1)
+    if mode in (*ONE, "numba", "gym"):
+        return on_cpu and (mode not in ONE or batch == 1)
     return mode in ("compiled", "gradient") or batch <= config.largest_eager
 
 
 def prepare(config: DictConfig, name: str, sim: Simulator, batch: int, mode: str) -> Way:
-    """Build one way and run it once or twice."""
+    """Build one way, run it a few times and count what it does."""
     import torch
+
+    from greenhop_agents.hardware import waits
 
     starts = torch.arange(batch, device=sim.params.device) * 37 % sim.bank.n_starts
     random = torch.Generator().manual_seed(0)
@@ -80,9 +82,10 @@ def prepare(config: DictConfig, name: str, sim: Simulator, batch: int, mode: str
     floor = floor_bytes(sim, starts, action, whole)
     p, kept = sim.params, sizes(sim.begin(starts[:1])) + row_bytes(sim, whole=True) + sizes(action[:1])
     way = Way(name, p.size, batch, mode, p.device.type, step, batch * per_call, floor, floor, kept)
+    counted = traffic(step)
+    way.ops, way.waits = counted.ops, waits(step) if p.device.type == "cuda" else counted.syncs
     if mode in ("eager_step", "eager"):
-        counted = traffic(step)
-        way.ops, way.syncs, way.bytes_per_env_step = counted.ops, counted.syncs, counted.moved / way.env_steps
+        way.bytes_per_env_step = counted.moved / way.env_steps
     if mode in ("compiled", "graph"):
         way.bytes_per_env_step = floor + row_bytes(sim, whole=False)  # the row before the step and the one after it
     return way
@@ -118,13 +121,29 @@ def build_compiled(config: DictConfig, sim: Simulator, starts: Tensor, action: T
     return endless(sim, engine.step, lambda: engine.begin(starts), action), 1
 
 
-def build_gym(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor, compile: bool = False) -> Built:
-    """The single Gymnasium environment as its users step it: checks, NumPy in and out, `info`."""
+def build_gym(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
+    """The Gymnasium environments as their users step them by default: checks, NumPy in and out, `info`."""
+    from greenhop.vector_env import HubVectorEnv
+
+    if len(starts) == 1:
+        return build_single(sim, starts, action, compile=None)
+    env, options, chosen = HubVectorEnv(len(starts), sim=sim), {"starts": starts.numpy()}, action.numpy()
+    env.reset(options=options)
+    return (lambda: env.step(chosen)), 1  # which restarts by itself
+
+
+def build_single(sim: Simulator, starts: Tensor, action: Tensor, compile: bool | None) -> Built:
+    """A single environment."""
     from greenhop.env import HubEnv
 
     env, options, chosen = HubEnv(sim=sim, compile=compile), {"start": int(starts[0])}, action[0].numpy()
     env.reset(options=options)
     return endless(sim, lambda _: env.step(chosen), lambda: env.reset(options=options), action), 1
+
+
+def build_gym_numpy(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
+    """The single Gymnasium environment where there is no compiler."""
+    return build_single(sim, starts, action, compile=False)
 
 
 def build_eager_gradient(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
@@ -213,7 +232,7 @@ BUILD: dict[str, Callable[[DictConfig, Simulator, Tensor, Tensor], Built]] = {
     "numpy": build_numpy,
     "compiled": build_compiled,
     "gym": build_gym,
-    "gym_compiled": partial(build_gym, compile=True),
+    "gym_numpy": build_gym_numpy,
     "graph": build_graph,
     "eager_gradient": build_eager_gradient,
     "gradient": build_gradient,

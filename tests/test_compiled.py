@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from greenhop.compiled import CompiledSteps
 from greenhop.cuda_graph import GraphedSteps
 from greenhop.env import HubEnv
 from greenhop.errors import ActionError, ConfigError
+from greenhop.program import Program
 from greenhop.simulator import Simulator, build_simulator
 from greenhop.vector_env import TensorVectorEnv
 from scripts.speed_ways import traffic
@@ -89,16 +90,21 @@ def test_nothing_is_compiled_after_the_first_step(monkeypatch: pytest.MonkeyPatc
     env.step(torch.zeros(11, env.sim.action_size))
     monkeypatch.setattr(machine_code, "machine_code", None)
     monkeypatch.setattr(program, "unroll", None)
+    before = Program.compiled
     for action in actions(env.sim, 11, 2 * SHORT):
         with torch.no_grad():
             ended = env.step(action)[2] | (np.arange(11) == 5)
             env.restart(ended)
+    assert Program.compiled == before > 0
 
 
 def test_a_step_asks_nothing_of_the_device() -> None:
     sim = day_sim("pair2")
     eager, action = TensorVectorEnv(sim, 11), torch.zeros(11, sim.action_size)
-    assert traffic(lambda: eager.step(action)).syncs == 0
+    compiled = pair(steps_of(11))[1]
+    compiled.reset(seed=0)
+    for env in (eager, compiled):
+        assert traffic(partial(env.step, action)).syncs == 0
     assert traffic(lambda: action.sum().item()).syncs == 1
 
 

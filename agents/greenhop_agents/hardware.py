@@ -1,11 +1,13 @@
-"""The machine's name, for figures that depend on it."""
+"""The machine's name, for figures that depend on it, and what it waits for."""
 
 from __future__ import annotations
 
 import os
 import platform
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -31,3 +33,17 @@ def hardware() -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     card = f", {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else ""
     return f"{name}, {cores} cores{card}"
+
+
+def waits(call: Callable[[], Any]) -> int:
+    """How often one call waits for the GPU."""
+    import torch
+
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            call()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    return sum("called a synchronizing" in str(w.message) for w in found)

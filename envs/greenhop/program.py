@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -43,6 +43,8 @@ class Program:
         UnrollError: the function uses an operation that has no rule.
         ConfigError: the machine has no compiler, or its GPU is asked for float64.
     """
+
+    compiled: ClassVar[int] = 0  # machine codes made or loaded by this process: none once all are warm
 
     def __init__(
         self,
@@ -98,6 +100,7 @@ class Program:
         lanes = 1 if self.device.type == "cuda" else machine_code.lanes_for(num_envs, self.dtype)
         if lanes not in self._by_lanes:
             self._by_lanes[lanes] = self._code_for(lanes)
+            Program.compiled += 1
         first = 1 + len(self._constants)
         call = self._by_lanes[lanes](num_envs, [table, *self._constants, *inputs, *out])
         bound = BoundCall(call, num_envs, self._given, first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,10 +12,10 @@ from greenhop.errors import ConfigError
 from greenhop.simulator import Simulator, build_simulator
 from greenhop_agents import ppo, shac
 from greenhop_agents.evaluate import evaluate
+from greenhop_agents.hardware import waits
 from greenhop_agents.learner import build_learner
 from greenhop_agents.networks import matrix_products
 from greenhop_agents.rules import PriceFollow
-from scripts.learn_speed import waits
 from tests.agents.toy import STARTS, STEPS, A, B, Toy, toy_score
 
 NET = {"kind": "mlp", "width": 32, "layers": 2}
@@ -167,7 +168,7 @@ def test_a_captured_update_is_the_update_and_waits_for_nothing(kind: str) -> Non
         torch.testing.assert_close(captured, eager, rtol=1e-3, atol=1e-5)
     assert learners[1].captured is not None
     assert (learners[1].agent.fleet.t == learners[0].agent.fleet.t).all()
-    assert [waits(learner.learn_once) for learner in learners] == [0, 0]
+    assert [waits(partial(learner.learn_once, 0.0)) for learner in learners] == [0, 0]
 
 
 def test_a_graph_of_an_update_needs_a_gpu() -> None:
