@@ -1,8 +1,8 @@
 """Straight-line arithmetic as a library of machine code for this computer's processor, made by its C++ compiler.
 
-Each vector register holds one number of several environments; a block of them runs through the whole program at a time
-and keeps what it computes in registers and on the stack. Libraries stay in the disk cache, by their text and the
-processor they were made for.
+Each vector register holds one number of several environments. A few blocks of them run through the program at a time,
+function by function, and keep what they compute in registers, on the stack and in a scratch array that stays in the
+processor's cache. Libraries stay in the disk cache, by their text and the processor they were made for.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from greenhop.errors import ConfigError
 from greenhop.scalar_code import Bind, Code, function
 
 PART_SIZE = 2_000  # numbers in a function: twice as many take four times as long to compile
+BLOCKS = 2  # of lanes that a function works on before the next does: its instructions are read once for all
 FLAGS = (
     "-O1",  # -O2 compiles twice as long for the same speed
     "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native",
@@ -39,14 +40,17 @@ COMPILERS = ("g++", "clang++", "c++")
 _HEAD = "void part{number}(int64_t n, int64_t e, void* const* p, F* s)"
 _DRIVER = """
 extern "C" void run(int64_t n, void* const* p) {{
-  F* s = (F*)aligned_alloc(64, sizeof(F) * {slots});
-  for (int64_t e = 0; e < n; e += LANES) {{
-    if (e > n - LANES) e = n - LANES;  // the last block overlaps the one before: inputs and results are apart
+  F* s = (F*)aligned_alloc(64, (sizeof(F) * {slots} * BLOCKS + 63) / 64 * 64);
+  for (int64_t first = 0; first < n; first += BLOCKS * LANES) {{
+    int64_t end = first + BLOCKS * LANES < n ? first + BLOCKS * LANES : n;
 {calls}
   }}
   free(s);
 }}
 """
+_PASS = """
+    for (int64_t e = first, b = 0; e < end; e += LANES, b++)  // the last block may overlap the one before
+      part{number}(n, e < n - LANES ? e : n - LANES, p, s + b * {slots});"""
 
 
 def part_size(count: int) -> int:
@@ -117,13 +121,15 @@ def _texts(code: Code, lanes: int, dtype: torch.dtype) -> list[str]:
     double = "#define DOUBLE\n" if dtype == torch.float64 else ""
     start = (
         "#include <math.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <stdlib.h>\n"
-        f"#define INLINE static inline __attribute__((always_inline))\n#define LANES {lanes}\n{double}"
+        f"#define INLINE static inline __attribute__((always_inline))\n#define LANES {lanes}\n"
+        f"#define BLOCKS {BLOCKS}\n{double}"
     ) + (files("greenhop") / "lanes.h").read_text(encoding="utf-8")
     pointers = [f"p[{i}]" for i in range(len(code.arrays))]
     parts = [code.opening, *code.parts, code.closing] if lanes > 1 else code.parts
     heads = [_HEAD.format(number=k) for k in range(len(parts))]
-    calls = "\n".join(f"    part{k}(n, e, p, s);" for k in range(len(parts)))
-    driver = "".join(f"{head};\n" for head in heads) + _DRIVER.format(slots=code.slots + 1, calls=calls)
+    slots = code.slots + 1
+    calls = "".join(_PASS.format(number=k, slots=slots) for k in range(len(parts)))
+    driver = "".join(f"{head};\n" for head in heads) + _DRIVER.format(slots=slots, calls=calls)
     texts = [start + function(code, part, head, pointers) for part, head in zip(parts, heads, strict=True)]
     return [*texts[:-1], texts[-1] + driver]
 

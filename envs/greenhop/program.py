@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
@@ -27,6 +28,16 @@ def to_first(x: Tensor) -> Tensor:
 
 def _each(layout: Layout | Sequence[Layout], count: int) -> Sequence[Layout]:
     return [layout] * count if isinstance(layout, str) else layout
+
+
+_NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.int64: np.int64, torch.bool: np.bool_}
+
+
+def _empty(size: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A tensor to be filled; on a CPU in NumPy's memory, whose large pages cost a fifth of those of torch."""
+    if device.type == "cpu":
+        return torch.from_numpy(np.empty(size, _NUMPY[dtype]))
+    return torch.empty(size, dtype=dtype, device=device)
 
 
 class Program:
@@ -75,7 +86,7 @@ class Program:
     def empty(self, num_envs: int, first: int = 0) -> list[Tensor]:
         """Tensors for the results of one call, from number `first` on."""
         return [
-            torch.empty((*shape, num_envs) if at == "last" else (num_envs, *shape), dtype=dtype, device=self.device)
+            _empty((*shape, num_envs) if at == "last" else (num_envs, *shape), dtype, self.device)
             for shape, dtype, at in self._made[first:]
         ]
 
