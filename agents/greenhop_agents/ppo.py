@@ -52,7 +52,7 @@ class PpoConfig(BaseModel):
     shaping: bool = True  # rewards include the change of the potential, see reference.py
     bf16: bool = False  # networks are updated in bfloat16 where that is safe (torch.autocast)
     tf32: bool = False  # and their float32 products in TensorFloat-32, on GPUs that have it; the simulator's never
-    compile: bool = False  # the step as machine code
+    compile: bool | None = None  # the step as machine code; None: on a CPU with a compiler
     graph: bool = False  # rollout and update as one CUDA graph: needs a GPU, and windows that divide an episode
     network: NetworkConfig = NetworkConfig()
 
@@ -111,7 +111,7 @@ def build_ppo(
         optimiser=optimiser,
         learning_rate=rate,
         fleet=launch(sim, mine.stop - mine.start, seed, config.horizon, mine.start),
-        step=ticker(sim, config.compile),
+        step=ticker(sim, config.compile, derivative=False),
         generator=Generator(device).manual_seed(seed),
         reference=reference_rewards(sim, config.shaping) if reference is None else reference,
         team=team,

@@ -12,14 +12,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from greenhop.compiled import to_compile
 from greenhop.differentiable import CompiledOutcome, Step, outcome
 from greenhop.simulator import Carry, Simulator, choose, random_start
 from greenhop.state import State
+from greenhop.unrolled import UnrollError
 
 
-def ticker(sim: Simulator, compile: bool) -> Step:
-    """The step of a fleet, compiled or as it is written."""
-    return CompiledOutcome(sim) if compile else partial(outcome, sim)
+def ticker(sim: Simulator, compile: bool | None, derivative: bool) -> Step:
+    """The step of a fleet, compiled or as it is written; None compiles where that is possible on a CPU.
+
+    Raises:
+        UnrollError: `compile` is True, and the decoder does what cannot be compiled.
+    """
+    if to_compile(sim, compile):
+        step = CompiledOutcome(sim)
+        try:
+            _ = step.backward if derivative else step.forward
+        except UnrollError:
+            if compile:
+                raise
+        else:
+            return step
+    return partial(outcome, sim)
 
 
 @dataclass(frozen=True)

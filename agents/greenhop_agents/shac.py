@@ -52,7 +52,7 @@ class ShacConfig(BaseModel):
     average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9  # weights are averaged over updates; the mean is the policy
     std_anneal: bool = True  # exploration noise falls with the learning rate
     bootstrap: bool = False  # the terminal term closes the account, so an episode's end is worth nothing more
-    compile: bool = False  # the step and its derivative as machine code
+    compile: bool | None = None  # the step and its derivative as machine code; None: on a CPU with a compiler
     tf32: bool = False  # float32 products of the networks in TensorFloat-32, on GPUs that have it
     graph: bool = False  # window and updates as one CUDA graph: needs a GPU, and windows that divide an episode
     network: NetworkConfig = NetworkConfig()
@@ -108,7 +108,7 @@ def build_shac(sim: Simulator, config: ShacConfig, seed: int, reference: Tensor 
         actor_optimiser=torch.optim.Adam(actor.parameters(), actor_rate, **adam),
         critic_optimiser=torch.optim.Adam(critic.parameters(), critic_rate, **adam),
         fleet=launch(sim, config.num_envs, seed, every),
-        step=ticker(sim, config.compile),
+        step=ticker(sim, config.compile, derivative=True),
         generator=Generator(device).manual_seed(seed),
         reference=reference_rewards(sim) if reference is None else reference,
         actor_rate=actor_rate,

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from greenhop.machine_code import has_compiler
 from greenhop.program import BoundCall, Program, to_first
 from greenhop.rewards import report, reward_of
 from greenhop.scalar_code import Layout
@@ -78,6 +79,11 @@ def outside_of(sim: Simulator) -> Layout:
 def present(table: Tensor, state: State) -> Carry:
     """The carry of a state: the row it is in follows from it."""
     return Carry(state, table.index_select(0, state.world_row + state.t))
+
+
+def to_compile(sim: Simulator, compile: bool | None) -> bool:
+    """Whether to compile; None leaves it to the machine: on a CPU where a compiler is installed."""
+    return sim.params.device.type == "cpu" and has_compiler() if compile is None else compile
 
 
 def examples(sim: Simulator, batch: int) -> tuple[Carry, Tensor]:

@@ -14,10 +14,9 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor
 
-from greenhop.compiled import CompiledSteps
+from greenhop.compiled import CompiledSteps, to_compile
 from greenhop.config import ScenarioConfig, Split
 from greenhop.errors import ActionError, ConfigError
-from greenhop.machine_code import has_compiler
 from greenhop.numpy_steps import NumpySteps
 from greenhop.observations import OBS_LIMIT
 from greenhop.recorded import RecordError
@@ -164,14 +163,13 @@ class TensorVectorEnv:
 
 def _engine(sim: Simulator, num_envs: int, compile: bool | None, lean: bool) -> CompiledSteps | NumpySteps | None:
     """What steps, where it is not torch."""
-    on_cpu = sim.params.device.type == "cpu"
-    if compile or (compile is None and on_cpu and has_compiler()):
+    if to_compile(sim, compile):
         try:
             return CompiledSteps(sim, num_envs)
         except UnrollError:
             if compile:
                 raise
-    if lean and on_cpu:
+    if lean and sim.params.device.type == "cpu":
         with suppress(RecordError):  # then torch runs it as it is written
             return NumpySteps(sim, num_envs)
     return None

@@ -25,8 +25,8 @@ from greenhop_agents.checkpoint import (
     save_checkpoint,
     split_state,
 )
-from greenhop_agents.learner import Learner, build_learner
-from tests.agents.toy import STARTS, STEPS, Toy
+from greenhop_agents.learner import Learner
+from tests.agents.toy import toy_learner
 
 CONFIG = {"agent": "toy", "seed": 0}
 NET = {"kind": "mlp", "width": 8, "layers": 1}
@@ -39,7 +39,7 @@ UPDATES = 4
 
 def fresh(kind: str, seed: int = 0) -> Learner:
     """A new learner on the toy."""
-    return build_learner(Toy().as_simulator(), kind, OPTIONS[kind], seed, reference=torch.zeros(STARTS, STEPS))
+    return toy_learner(kind, OPTIONS[kind], seed)
 
 
 def run(learner: Learner, first: int, last: int) -> list[dict[str, Tensor]]:

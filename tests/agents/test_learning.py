@@ -16,7 +16,7 @@ from greenhop_agents.hardware import waits
 from greenhop_agents.learner import build_learner
 from greenhop_agents.networks import matrix_products
 from greenhop_agents.rules import PriceFollow
-from tests.agents.toy import STARTS, STEPS, A, B, Toy, toy_score
+from tests.agents.toy import STEPS, A, B, Toy, toy_learner, toy_score
 
 NET = {"kind": "mlp", "width": 32, "layers": 2}
 UNPRICED = {"shaping": False}  # the toy has no terminal prices
@@ -36,7 +36,7 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
 def test_a_learner_nearly_reaches_the_riccati_optimum(case: str) -> None:
     kind, options, updates = CASES[case]
     toy = Toy()
-    learner = build_learner(toy.as_simulator(), kind, options, 0, reference=torch.zeros(STARTS, STEPS))
+    learner = toy_learner(kind, options, toy=toy)
     for i in range(updates):
         learner.learn_once(i / updates)
     assert toy_score(toy, learner.agent.actor.act) > CLOSE
@@ -71,7 +71,7 @@ def test_ppo_beats_price_following_on_pair2(day: Simulator) -> None:
 def test_the_analytic_gradient_is_the_derivative_of_the_episode_reward() -> None:
     toy = Toy()
     options = {"horizon": 0, "num_envs": 8, "network": NET}
-    learner = build_learner(toy.as_simulator(), "shac", options, 0, reference=torch.zeros(STARTS, STEPS))
+    learner = toy_learner("shac", options, toy=toy)
     agent = learner.agent
     assert isinstance(agent, shac.Shac)
     agent.noise.zero_()
@@ -93,7 +93,7 @@ def test_the_analytic_gradient_is_the_derivative_of_the_episode_reward() -> None
 def test_windows_of_a_staggered_fleet_cover_the_whole_episode() -> None:
     toy = Toy()
     options = {"horizon": 4, "num_envs": 9, "critic_warmup": 0, "network": NET}
-    learner = build_learner(toy.as_simulator(), "shac", options, 0, reference=torch.zeros(STARTS, STEPS))
+    learner = toy_learner("shac", options, toy=toy)
     assert sorted(set(learner.agent.fleet.t.tolist())) == [0, 4, 8]
     assert (learner.agent.fleet.carry.state.t.numpy() == learner.agent.fleet.t).all()
     learner.learn_once(0.0)
@@ -104,7 +104,7 @@ def test_windows_of_a_staggered_fleet_cover_the_whole_episode() -> None:
 def test_ppo_adds_the_value_of_the_final_observation_only_where_asked(bootstrap: bool) -> None:
     toy = Toy()
     options = {"horizon": STEPS, "num_envs": 4, "bootstrap": bootstrap, "network": NET} | UNPRICED
-    agent = build_learner(toy.as_simulator(), "ppo", options, 0, reference=torch.zeros(STARTS, STEPS)).agent
+    agent = toy_learner("ppo", options, toy=toy).agent
     assert isinstance(agent, ppo.Ppo)
     rollout, _ = ppo.collect(toy.as_simulator(), agent)
     last = rollout.obs[-1, :, :2] / 2.0
@@ -118,7 +118,7 @@ def test_ppo_adds_the_value_of_the_final_observation_only_where_asked(bootstrap:
 def weights_after_an_update(**options: Any) -> torch.Tensor:
     """All weights of a PPO actor on the toy after one update."""
     chosen = {"horizon": STEPS, "num_envs": 16, "target_kl": None, "network": NET} | UNPRICED | options
-    learner = build_learner(Toy().as_simulator(), "ppo", chosen, 0, reference=torch.zeros(STARTS, STEPS))
+    learner = toy_learner("ppo", chosen)
     learner.learn_once(0.0)
     return torch.nn.utils.parameters_to_vector(learner.agent.actor.parameters()).detach()
 
@@ -173,4 +173,4 @@ def test_a_captured_update_is_the_update_and_waits_for_nothing(kind: str) -> Non
 
 def test_a_graph_of_an_update_needs_a_gpu() -> None:
     with pytest.raises(ConfigError, match=r"graph = true needs device=cuda, not cpu"):
-        build_learner(Toy().as_simulator(), "shac", {"graph": True}, 0, reference=torch.zeros(STARTS, STEPS))
+        toy_learner("shac", {"graph": True})

@@ -20,7 +20,7 @@ from greenhop_agents.parallel import join_team
 from tests.agents.toy import STARTS, STEPS, Toy
 torch.set_num_threads(1)
 net = {"kind": "mlp", "width": 8, "layers": 1}
-options = {"horizon": 6, "num_envs": 16, "batches": 2, "shaping": False, "network": net}
+options = {"horizon": 6, "num_envs": 16, "batches": 2, "shaping": False, "network": net, "compile": False}
 team = join_team()
 learner = build_learner(Toy().as_simulator(), "ppo", options, 0, team, torch.zeros(STARTS, STEPS))
 with torch.no_grad():  # processes that come apart are brought together again

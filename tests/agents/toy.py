@@ -15,6 +15,7 @@ from torch import Tensor
 from greenhop.simulator import Carry, Simulator
 from greenhop.state import State
 from greenhop_agents.evaluate import score
+from greenhop_agents.learner import Learner, build_learner
 
 DT, STEPS, STARTS = 0.5, 12, 64
 A = torch.tensor([[1.0, DT], [0.0, 1.0]])
@@ -85,3 +86,9 @@ def cost_of(toy: Toy, act: Any) -> float:
 def toy_score(toy: Toy, act: Any) -> float:
     """Share of the achievable saving over doing nothing, %."""
     return score(cost_of(toy, lambda obs: torch.zeros(len(obs), 1)), cost_of(toy, act), optimal_cost(toy))
+
+
+def toy_learner(kind: str, options: dict[str, Any], seed: int = 0, toy: Toy | None = None) -> Learner:
+    """A new learner on the toy, whose step has no machine code."""
+    sim, reference = (toy or Toy()).as_simulator(), torch.zeros(STARTS, STEPS)
+    return build_learner(sim, kind, {"compile": False, **options}, seed, reference=reference)
