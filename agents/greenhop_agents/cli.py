@@ -6,6 +6,7 @@ Torch and Hydra are imported where they are needed, so that `--help` and mistake
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import sys
@@ -75,6 +76,7 @@ def run(config_name: str, task: Callable[[DictConfig], None]) -> None:
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(help_text(config_name))
         return
+    _say_what_takes_long()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads only wait for each other on a busy machine
     try:
         _prepare(config_name)
@@ -84,6 +86,13 @@ def run(config_name: str, task: Callable[[DictConfig], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
+
+
+def _say_what_takes_long() -> None:
+    """The environments' log on stderr."""
+    logger = logging.getLogger("greenhop")
+    logger.addHandler(logging.StreamHandler())
+    logger.setLevel(logging.INFO)
 
 
 def fail(error: BaseException) -> NoReturn:

@@ -6,6 +6,7 @@ neighbouring numbers. Parts compile side by side and stay in the disk cache, by 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ from torch import Tensor
 from greenhop.cache import cache_dir, keep, key_of
 from greenhop.errors import ConfigError
 from greenhop.scalar_code import Bind, Code, function
+
+log = logging.getLogger(__name__)
 
 WHOLE, PART_SIZE = 30_000, 4_000  # numbers in a program of one kernel, and in a kernel of a larger one
 THREADS = 64  # in a block
@@ -48,6 +51,7 @@ def cuda_code(code: Code, device: torch.device) -> Bind:
     capability = "".join(map(str, torch.cuda.get_device_capability(device)))
 
     def make(number: int) -> bytes:
+        log.info("compiling kernel %d of %d; this is kept for next time", number + 1, len(texts))
         binary, _ = _nvrtc_compile(texts[number], f"part{number}", capability, nvcc_options=list(OPTIONS))
         return binary
 

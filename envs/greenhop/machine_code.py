@@ -8,6 +8,7 @@ processor's cache. Libraries stay in the disk cache, by their text and the proce
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import platform
 import subprocess
@@ -28,6 +29,8 @@ from torch import Tensor
 from greenhop.cache import cache_dir, keep, key_of
 from greenhop.errors import ConfigError
 from greenhop.scalar_code import Bind, Code, function
+
+log = logging.getLogger(__name__)
 
 PART_SIZE = 2_000  # numbers in a function: twice as many take four times as long to compile
 BLOCKS = 2  # of lanes that a function works on before the next does: its instructions are read once for all
@@ -108,6 +111,7 @@ def _made(texts: Sequence[str], path: Path) -> Bind:
             f"compile=True needs a C++ compiler and found none ({sought}); install g++ or clang++, or name one in CXX, "
             "or leave compile=False"
         )
+    log.info("compiling %d functions of machine code; this is kept for next time", len(texts))
     with TemporaryDirectory() as folder:
         made = _library(texts, compiler, Path(folder))
         with suppress(OSError):
