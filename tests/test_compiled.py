@@ -19,7 +19,10 @@ from greenhop.program import Program
 from greenhop.simulator import Simulator, build_simulator
 from greenhop.vector_env import TensorVectorEnv
 from scripts.speed_ways import traffic
+from tests.marks import needs_compiler
 from tests.sims import day_sim
+
+pytestmark = needs_compiler
 
 SHORT = 4
 MOST_OPS, MOST_KB = 860, 55.0  # of an eager step of pair2

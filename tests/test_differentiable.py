@@ -11,7 +11,10 @@ from torch.utils._pytree import tree_leaves
 
 from greenhop.differentiable import CompiledOutcome, Outcome, Pull, Step, floats, outcome, pull_back
 from greenhop.simulator import Carry, Simulator
+from tests.marks import needs_compiler
 from tests.sims import day_sim
+
+pytestmark = needs_compiler
 
 N, STEPS = 6, 3
 

@@ -16,6 +16,9 @@ from torch import Tensor
 from greenhop import machine_code as module
 from greenhop.errors import ConfigError
 from greenhop.program import Program
+from tests.marks import needs_compiler
+
+pytestmark = needs_compiler
 
 INPUT = torch.arange(6.0).reshape(2, 3)
 TABLE = torch.arange(4.0).reshape(2, 2)
@@ -133,3 +136,14 @@ def test_processes_that_want_the_same_code_wait_for_the_first(folder: Path, monk
         for x in pool.map(result, [2.0, 2.0]):
             torch.testing.assert_close(x, INPUT * 2.0 + 1.0)
     assert len(made) == 1
+
+
+def test_what_takes_long_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "greenhop")
+    result(2.0)
+    assert not caplog.messages
+    monkeypatch.setattr(module, "LONG", 1)
+    result(3.0)
+    assert caplog.messages[0].startswith("compiling ")

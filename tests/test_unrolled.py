@@ -14,6 +14,9 @@ from torch.utils._pytree import tree_leaves
 from greenhop import machine_code
 from greenhop.program import Program
 from greenhop.unrolled import Unrolled, UnrollError, unroll
+from tests.marks import needs_compiler
+
+pytestmark = needs_compiler
 
 TABLE = torch.arange(12.0).reshape(4, 3) - 5.0
 N = 21  # fills vector registers, and one of them not quite

@@ -88,10 +88,19 @@ def run(config_name: str, task: Callable[[DictConfig], None]) -> None:
         raise SystemExit(INTERRUPTED) from None
 
 
+class _Said(logging.Handler):
+    """Messages as plain lines on what is stderr at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one."""
+        print(record.getMessage(), file=sys.stderr)
+
+
 def _say_what_takes_long() -> None:
     """The environments' log on stderr."""
     logger = logging.getLogger("greenhop")
-    logger.addHandler(logging.StreamHandler())
+    if not any(isinstance(handler, _Said) for handler in logger.handlers):
+        logger.addHandler(_Said())
     logger.setLevel(logging.INFO)
 
 

@@ -33,6 +33,7 @@ from greenhop.scalar_code import Bind, Code, function
 log = logging.getLogger(__name__)
 
 PART_SIZE = 2_000  # numbers in a function: twice as many take four times as long to compile
+LONG = 10  # functions that take long enough to say so
 BLOCKS = 2  # of lanes that a function works on before the next does: its instructions are read once for all
 FLAGS = (
     "-O1",  # -O2 compiles twice as long for the same speed
@@ -111,7 +112,8 @@ def _made(texts: Sequence[str], path: Path) -> Bind:
             f"compile=True needs a C++ compiler and found none ({sought}); install g++ or clang++, or name one in CXX, "
             "or leave compile=False"
         )
-    log.info("compiling %d functions of machine code; this is kept for next time", len(texts))
+    if len(texts) >= LONG:
+        log.info("compiling %d functions of machine code; this is kept for next time", len(texts))
     with TemporaryDirectory() as folder:
         made = _library(texts, compiler, Path(folder))
         with suppress(OSError):

@@ -10,9 +10,11 @@ import torch
 from greenhop.errors import ConfigError
 from greenhop_agents.policy import CompiledPolicy
 from greenhop_agents.registry import find_policy
+from tests.marks import needs_compiler
 from tests.sims import day_sim
 
 
+@needs_compiler
 def test_a_compiled_policy_decides_as_the_policy_does() -> None:
     sim, num_envs = day_sim("pair2"), 3
     policy = find_policy("pretrained/pair2-shac", sim)
