@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
@@ -13,11 +14,16 @@ from torch.utils._pytree import tree_leaves
 from greenhop import machine_code, program
 from greenhop.compiled import CompiledSteps
 from greenhop.cuda_graph import GraphedSteps
+from greenhop.differentiable import CompiledOutcome
 from greenhop.env import HubEnv
 from greenhop.errors import ActionError, ConfigError
 from greenhop.program import Program
 from greenhop.simulator import Simulator, build_simulator
+from greenhop.state import Plan, Row, State
+from greenhop.unrolled import UnrollError
 from greenhop.vector_env import TensorVectorEnv
+from greenhop.world.layout import Seen
+from greenhop_agents.rollout import ticker
 from scripts.speed_ways import traffic
 from tests.marks import needs_compiler
 from tests.sims import day_sim
@@ -129,6 +135,31 @@ def test_another_world_with_the_same_physics_shares_the_program() -> None:
     torch.testing.assert_close(ours.begin(starts), theirs.reset(starts=starts))
     with torch.no_grad():
         torch.testing.assert_close(ours.step(action).obs, theirs.step(action)[0], rtol=1e-4, atol=1e-4)
+
+
+class Trembling:
+    """A decoder with random bids."""
+
+    def __init__(self, sim: Simulator) -> None:
+        self.parts, self._decoder = sim.decoder.parts, sim.decoder
+
+    def __call__(self, action: Tensor, state: State, row: Row, seen: Seen) -> Plan:
+        return self._decoder(torch.rand_like(action), state, row, seen)
+
+
+def test_a_decoder_that_cannot_be_followed_is_left_to_torch_unless_asked_for() -> None:
+    plain = day_sim("pair2")
+    sim = replace(plain, decoder=Trembling(plain))
+    env = HubEnv(sim=sim)
+    assert env.tensors.engine is None
+    env.reset(seed=0)
+    env.step(np.zeros(sim.action_size))
+    with pytest.raises(UnrollError, match="draws numbers"):
+        HubEnv(sim=sim, compile=True)
+    with pytest.raises(UnrollError, match="draws numbers"):
+        ticker(sim, True, derivative=False)
+    assert not isinstance(ticker(sim, None, derivative=False), CompiledOutcome)
+    assert isinstance(ticker(plain, None, derivative=False), CompiledOutcome)
 
 
 def test_a_compiled_env_has_no_pictures() -> None:

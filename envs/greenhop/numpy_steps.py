@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from greenhop.compiled import Tick, begun, tick
-from greenhop.recorded import Program, record
+from greenhop.recorded import record
 from greenhop.simulator import Carry, Simulator
 from greenhop.state import State
 
@@ -26,17 +25,12 @@ class NumpySteps:
 
     def __init__(self, sim: Simulator, num_envs: int) -> None:
         self.sim = sim
-        self._start = torch.zeros(num_envs, dtype=torch.int64)
-        self._begin = record(lambda start: begun(sim, start), self._start)
+        start = torch.zeros(num_envs, dtype=torch.int64)
+        carry = sim.begin(start)
+        action = carry.packed.new_zeros(num_envs, sim.action_size)
+        self._begin = record(lambda start: begun(sim, start), start)
+        self._step = record(lambda carry, action: tick(sim, carry, action), carry, action)
         self._running: list[NDArray[Any]] = []
-
-    @cached_property
-    def _step(self) -> Program:
-        """Recorded at the first step, which takes a fraction of a second."""
-        carry = self.sim.begin(self._start)
-        return record(
-            lambda c, a: tick(self.sim, c, a), carry, carry.packed.new_zeros(len(self._start), self.sim.action_size)
-        )
 
     def begin(self, start: Tensor) -> Tensor:
         """Start episodes everywhere, `start` `[B]` int64; observations `[B, O]`."""
