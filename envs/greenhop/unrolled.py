@@ -11,6 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from math import inf
 from typing import Any, Literal, NamedTuple
 
@@ -75,11 +76,16 @@ class Unrolled:
         """What the numbers of a result are; floats, where it has none."""
         return self.nodes[result[0]].kind if result else "float"
 
-    def needed(self) -> list[int]:
-        """Nodes that results need, each after what it is computed from and as late as its first use allows."""
+    def needed(self, last_first: bool = False) -> list[int]:
+        """Nodes that results need, each after what it is computed from and as late as its first use allows.
+
+        Args:
+            last_first: results from the last to the first. Last come totals of what the others are made of: computed
+                along with it they leave fewer numbers waiting.
+        """
         done: set[int] = set()
         order: list[int] = []
-        for root in (i for result in self.results for i in result):
+        for root in chain.from_iterable(reversed(self.results) if last_first else self.results):
             stack = [root]
             while stack:
                 i = stack[-1]
