@@ -19,11 +19,7 @@ TOLERANCE = 2e-4  # float32 on another processor
 
 def trajectory(env_id: str) -> dict[str, Any]:
     """Shapes, rewards and observations of a day under actions that swing through their range, and its bill."""
-    given: dict[str, Any] = {
-        "split": "test",
-        "year_ids": [0],
-        "compile": False,
-    }  # the step as written, whatever compiles it
+    given: dict[str, Any] = {"split": "test", "year_ids": [0], "compile": False}  # the step as it is written
     env = gym.make(f"greenhop:{env_id}", **given, disable_env_checker=True)
     assert isinstance(env.action_space, gym.spaces.Box)
     size = env.action_space.shape[0]

@@ -15,11 +15,12 @@ from functools import cache
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+Entry = TypeVar("Entry")
 KEPT_FILES = 256  # oldest entries beyond this many are deleted
 
 
@@ -51,15 +52,27 @@ def source_key() -> str:
 def cached(kind: str, key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
     """The arrays stored under `key`, or what `make()` returns, which is then stored."""
     path = cache_dir(kind) / f"{key}.npz"
-    with suppress(OSError, ValueError, KeyError, EOFError):
-        with np.load(path, allow_pickle=False) as stored:
-            found = {name: stored[name] for name in stored.files}
-        path.touch()
+    found = stored(path, _load)
+    if found is not None:
         return found
     made = dict(make())
     with suppress(OSError):
         _store(path, made)
     return made
+
+
+def stored(path: Path, read: Callable[[Path], Entry]) -> Entry | None:
+    """What `read` makes of an entry, marked as used; None where there is none that can be read."""
+    with suppress(OSError, ValueError, KeyError, EOFError):
+        found = read(path)
+        path.touch()
+        return found
+    return None
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
 def _store(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -34,12 +34,6 @@ def tick(sim: Simulator, carry: Carry, action: Tensor) -> tuple[Carry, Tick]:
     return carry, Tick(sim.observe(carry), reward_of(sim.params, flows), report(sim.params, flows))
 
 
-def begun(sim: Simulator, start: Tensor) -> tuple[Carry, Tensor]:
-    """New episodes at `start` `[B]`, and their observations `[B, O]`."""
-    carry = sim.begin(start)
-    return carry, sim.observe(carry)
-
-
 class Programs(NamedTuple):
     """What environments with the same physics share."""
 

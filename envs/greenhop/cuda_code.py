@@ -13,12 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from greenhop.cache import cache_dir, keep, key_of
+from greenhop.cache import cache_dir, keep, key_of, stored
 from greenhop.errors import ConfigError
 from greenhop.scalar_code import Bind, Code, function
 
@@ -126,10 +127,8 @@ def _threaded(text: str) -> str:
 def _stored(text: str, capability: str, make: Callable[[], bytes]) -> bytes:
     """The machine code of one part, from the disk cache where it was made before."""
     path = cache_dir("cuda_code") / f"{key_of(text, capability, OPTIONS, str(torch.version.cuda))}.cubin"
-    with suppress(OSError):
-        if path.is_file():
-            path.touch()
-            return path.read_bytes()
+    if found := stored(path, Path.read_bytes):
+        return found
     made = make()
     with suppress(OSError):
         keep(path, made)

@@ -26,7 +26,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from greenhop.cache import cache_dir, keep, key_of
+from greenhop.cache import cache_dir, keep, key_of, stored
 from greenhop.errors import ConfigError
 from greenhop.scalar_code import Bind, Code, function
 
@@ -57,11 +57,6 @@ _PASS = """
       part{number}(n, e < n - LANES ? e : n - LANES, p, s + b * {slots});"""
 
 
-def part_size(count: int) -> int:
-    """Numbers in a function of a program of `count`."""
-    return min(max(count, 1), PART_SIZE)
-
-
 def lanes_for(num_envs: int, dtype: torch.dtype) -> int:
     """How many environments share a vector register; one, where there are too few to fill it."""
     bits = {"AVX512": 512, "AVX2": 256}.get(torch.backends.cpu.get_cpu_capability(), 128)
@@ -77,20 +72,10 @@ def machine_code(code: Code, lanes: int, dtype: torch.dtype) -> Bind:
     """
     texts = _texts(code, lanes, dtype)
     path = cache_dir("machine_code") / f"{key_of(*texts, FLAGS, *_processor())}.so"
-    if found := _stored(path):
+    if found := stored(path, _load):
         return found
     with _alone(path.parent):  # environments in other processes want the same code at the same time
-        return _stored(path) or _made(texts, path)
-
-
-def _stored(path: Path) -> Bind | None:
-    """A library of the cache; one that cannot be loaded only costs the time to compile again."""
-    with suppress(OSError):
-        if path.is_file():
-            found = _load(path)
-            path.touch()
-            return found
-    return None
+        return stored(path, _load) or _made(texts, path)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from greenhop.compiled import Tick, begun, tick
+from greenhop.compiled import Tick, examples, tick
 from greenhop.recorded import record
 from greenhop.simulator import Carry, Simulator
 from greenhop.state import State
@@ -25,11 +25,13 @@ class NumpySteps:
 
     def __init__(self, sim: Simulator, num_envs: int) -> None:
         self.sim = sim
-        start = torch.zeros(num_envs, dtype=torch.int64)
-        carry = sim.begin(start)
-        action = carry.packed.new_zeros(num_envs, sim.action_size)
-        self._begin = record(lambda start: begun(sim, start), start)
-        self._step = record(lambda carry, action: tick(sim, carry, action), carry, action)
+
+        def begin(start: Tensor) -> tuple[Carry, Tensor]:
+            carry = sim.begin(start)
+            return carry, sim.observe(carry)
+
+        self._begin = record(begin, torch.zeros(num_envs, dtype=torch.int64))
+        self._step = record(lambda carry, action: tick(sim, carry, action), *examples(sim, num_envs))
         self._running: list[NDArray[Any]] = []
 
     def begin(self, start: Tensor) -> Tensor:

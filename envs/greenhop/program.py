@@ -78,7 +78,7 @@ class Program:
         ]
         cuda = self.device.type == "cuda"
         order = self.unrolled.needed(last_first=not cuda)  # on a GPU its compiler then spills a little more
-        size = (cuda_code if cuda else machine_code).part_size(len(order))
+        size = cuda_code.part_size(len(order)) if cuda else machine_code.PART_SIZE
         self.code: Code = write_code(self.unrolled, order, self.inputs, self.results, size)
         self._constants = self.unrolled.tables[1:]
         self._by_lanes: dict[int, Bind] = {}

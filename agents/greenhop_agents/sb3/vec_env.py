@@ -69,12 +69,12 @@ class HubVecEnv(VecEnv):
         """Step all environments and restart the ones that end."""
         with torch.no_grad():
             action = torch.from_numpy(self._actions).to(self.sim.params.device)
-            expected = 0.0 if self._beyond is None else at(self._beyond, self.sim, self.tensors.carry)
-            before = self.tensors.carry.state
+            before = self.tensors.carry  # a copy, where steps are compiled
+            expected = 0.0 if self._beyond is None else at(self._beyond, self.sim, before)
             obs, reward, truncated, reported = self.tensors.step(action)
             reward = reward - expected
             if self._shaping:
-                reward = reward + gain(self.sim.params, before, self.tensors.carry.state)
+                reward = reward + gain(self.sim.params, before.state, self.tensors.carry.state)
             rewards = _numpy(reward)
             self._totals += _numpy(reported)
             self._returns += rewards
