@@ -10,7 +10,7 @@ import sys
 
 from omegaconf import DictConfig
 
-from greenhop_agents.cli import run
+from greenhop_agents.base.cli import run
 
 JOB_FAILED = 1
 COMMAND = shlex.join(["python", "scripts/benchmark.py", *sys.argv[1:]])  # as typed, before Hydra sees it
@@ -23,11 +23,11 @@ def main(config: DictConfig) -> None:
 
     from rich.console import Console
 
-    from greenhop_agents.benchmark import make_plan, run_plan
-    from greenhop_agents.progress import progress_bar
-    from greenhop_agents.report import publish, write_report
-    from greenhop_agents.report_tables import sentence, short_settings, short_table
-    from greenhop_agents.results import facts_of, gather
+    from greenhop_agents.base.progress import progress_bar
+    from greenhop_agents.benchmark.plan import make_plan, run_plan
+    from greenhop_agents.benchmark.results import facts_of, gather
+    from greenhop_agents.report.tables import sentence, short_settings, short_table
+    from greenhop_agents.report.write import publish, write_report
 
     began = perf_counter()
     plan = make_plan(config)

@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from greenhop_agents.cli import run, scenario_of, write_json
+from greenhop_agents.base.cli import run, scenario_of, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from greenhop_agents.bounds import EpisodeBound
+    from greenhop_agents.scoring.bounds import EpisodeBound
 
 
 def main(config: DictConfig) -> None:
     """Solve, certify, print; files last."""
     from rich.console import Console
 
+    from greenhop.episode.simulator import build_simulator
     from greenhop.lp.solve import Options
-    from greenhop.simulator import build_simulator
-    from greenhop_agents.bounds import episode_bounds
-    from greenhop_agents.hardware import hardware
-    from greenhop_agents.nodal import check_prices_path, save_prices
-    from greenhop_agents.progress import progress_bar
+    from greenhop_agents.base.hardware import hardware
+    from greenhop_agents.base.progress import progress_bar
+    from greenhop_agents.report.nodal import check_prices_path, save_prices
+    from greenhop_agents.scoring.bounds import episode_bounds
 
     check_prices_path(config.prices)
     scenario = scenario_of(config)

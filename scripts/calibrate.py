@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from greenhop_agents.cli import run, scenario_of, write_json
+from greenhop_agents.base.cli import run, scenario_of, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from greenhop_agents.calibration import Check
+    from greenhop_agents.studies.calibration import Check
 
 MISSED = 1
 
@@ -20,9 +20,9 @@ def main(config: DictConfig) -> None:
     """Measure, print, write JSON, judge."""
     from rich.console import Console
 
-    from greenhop.simulator import build_simulator
-    from greenhop_agents.calibration import checks, facts, ladder, measure
-    from greenhop_agents.progress import progress_bar
+    from greenhop.episode.simulator import build_simulator
+    from greenhop_agents.base.progress import progress_bar
+    from greenhop_agents.studies.calibration import checks, facts, ladder, measure
 
     scenario = scenario_of(config)
     sim = build_simulator(scenario, config.split)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from greenhop.errors import ConfigError
-from greenhop_agents.cli import run, scenario_of, write_json
+from greenhop_agents.base.cli import run, scenario_of, write_json
 
 if TYPE_CHECKING:
-    from greenhop_agents.evaluate import Episode
-    from greenhop_agents.policy import Policy
-    from greenhop_agents.scoreboard import Line
+    from greenhop_agents.policies.policy import Policy
+    from greenhop_agents.scoring.evaluate import Episode
+    from greenhop_agents.scoring.scoreboard import Line
 
 RULES = ("stay", "price_follow", "greenest")
 WRITTEN = (
@@ -34,9 +34,9 @@ def main(config: DictConfig) -> None:
     """Train, compare, print the table, draw a day."""
     from rich.console import Console
 
-    from greenhop_agents.progress import progress_bar
-    from greenhop_agents.scoreboard import as_table, summarise
-    from greenhop_agents.training import compare, train
+    from greenhop_agents.base.progress import progress_bar
+    from greenhop_agents.scoring.scoreboard import as_table, summarise
+    from greenhop_agents.training.train import compare, train
 
     console, folder = Console(), Path(config.output)
     if discard(folder):
@@ -78,10 +78,10 @@ def discard(folder: Path) -> bool:
 
 def draw(config: DictConfig, policy: Policy, episodes: dict[str, list[Episode]], lines: list[Line], path: Path) -> None:
     """The day with the median saving of the agent against price_follow, beside its clairvoyant optimum."""
-    from greenhop.params import locations_deg
-    from greenhop.simulator import build_simulator
-    from greenhop_agents.days import record_bound, record_policy
-    from greenhop_agents.figures import draw_day
+    from greenhop.episode.simulator import build_simulator
+    from greenhop.scenario.sites import locations_deg
+    from greenhop_agents.report.figures import draw_day
+    from greenhop_agents.scoring.trace import record_bound, record_policy
 
     scenario = scenario_of(config)
     sim = build_simulator(scenario, config.evaluation.split)

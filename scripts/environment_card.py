@@ -11,7 +11,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "environment.md"
 def main() -> None:
     """Write the page."""
     ArgumentParser(description=__doc__).parse_args()
-    from greenhop.card import environment_card
+    from greenhop.cards.environment import environment_card
 
     PAGE.write_text(environment_card(), encoding="utf-8")
 

@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from greenhop_agents.cli import pick_device, run, scenario_of, write_json
+from greenhop_agents.base.cli import pick_device, run, scenario_of, write_json
 
 if TYPE_CHECKING:
-    from greenhop_agents.evaluate import Episode
+    from greenhop_agents.scoring.evaluate import Episode
 
 
 def main(config: DictConfig) -> None:
     """Evaluate, optionally bound, print; JSON last."""
     from rich.console import Console
 
-    from greenhop.simulator import build_simulator
-    from greenhop_agents.bounds import episode_bounds
-    from greenhop_agents.evaluate import evaluate
-    from greenhop_agents.policy import CompiledPolicy
-    from greenhop_agents.progress import progress_bar
-    from greenhop_agents.registry import find_policy
-    from greenhop_agents.scoreboard import as_table, compared_decisions, summarise
-    from greenhop_agents.video import check_video_path, film
+    from greenhop.episode.simulator import build_simulator
+    from greenhop_agents.base.progress import progress_bar
+    from greenhop_agents.policies.compiled import CompiledPolicy
+    from greenhop_agents.report.video import check_video_path, film
+    from greenhop_agents.scoring.bounds import episode_bounds
+    from greenhop_agents.scoring.evaluate import evaluate
+    from greenhop_agents.scoring.scoreboard import as_table, compared_decisions, summarise
+    from greenhop_agents.shelf.find import find_policy
 
     check_video_path(config.video)
     scenario = scenario_of(config)

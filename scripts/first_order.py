@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from greenhop_agents.cli import pick_device, run, scenario_of, write_json
+from greenhop_agents.base.cli import pick_device, run, scenario_of, write_json
 
 if TYPE_CHECKING:
-    from greenhop.lp import LinearProgram
+    from greenhop.lp.model import LinearProgram
 
 
 def main(config: DictConfig) -> None:
@@ -18,10 +18,12 @@ def main(config: DictConfig) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from greenhop.lp import build, make_window, solve
-    from greenhop.simulator import build_simulator
-    from greenhop_agents.bounds import episode_window
-    from greenhop_agents.hardware import hardware
+    from greenhop.episode.simulator import build_simulator
+    from greenhop.lp.model import build
+    from greenhop.lp.solve import solve
+    from greenhop.lp.window import make_window
+    from greenhop_agents.base.hardware import hardware
+    from greenhop_agents.scoring.bounds import episode_window
 
     device = str(pick_device(config.device))
     sim = build_simulator(scenario_of(config), config.split)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from greenhop.errors import ConfigError
-from greenhop_agents.cli import run
+from greenhop_agents.base.cli import run
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,7 +22,7 @@ def main(config: DictConfig) -> None:
     from rich.console import Console
 
     from greenhop.importers.build import build_pack
-    from greenhop_agents.progress import progress_bar
+    from greenhop_agents.base.progress import progress_bar
 
     given = _given(config)
     with progress_bar("importing", "file") as update:

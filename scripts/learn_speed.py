@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from greenhop.errors import ConfigError
-from greenhop_agents.cli import own_hydra, pick_device, run, write_json
-from greenhop_agents.hardware import name_of, waits
+from greenhop_agents.base.cli import own_hydra, pick_device, run, write_json
+from greenhop_agents.base.hardware import name_of, waits
 
 if TYPE_CHECKING:
-    from greenhop.simulator import Simulator
+    from greenhop.episode.simulator import Simulator
 
 WARM_UP = 4  # updates before the clock runs: what is compiled and captured does not count
 NATIVE = ("ppo", "shac")
@@ -26,7 +26,7 @@ def main(config: DictConfig) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from greenhop.simulator import build_simulator
+    from greenhop.episode.simulator import build_simulator
 
     device = torch.device(pick_device(config.device))
     rows = []
@@ -71,7 +71,7 @@ def _native(
 ) -> tuple[int, float, int | str]:
     import torch
 
-    from greenhop_agents.learner import build_learner
+    from greenhop_agents.learners.learner import build_learner
 
     learner = build_learner(sim, kind, options, 0)
     for _ in range(WARM_UP + learner.agent.config.critic_warmup):
@@ -88,7 +88,7 @@ def _native(
 
 def _sb3(sim: Simulator, options: dict[str, Any], updates: int) -> tuple[int, float, str]:
     """PPO of Stable-Baselines3 through the adapter, on the device of the simulator."""
-    from greenhop_agents.sb3 import build_agent, build_env
+    from greenhop_agents.learners.sb3 import build_agent, build_env
 
     agent = {"name": "sb3_ppo", "kind": "sb3", **options}
     model = build_agent(build_env(sim, agent, 0), agent, 0)

@@ -8,7 +8,7 @@ from argparse import ArgumentParser
 def main() -> None:
     """Write the file."""
     ArgumentParser(description=__doc__).parse_args()
-    from greenhop.scenarios import config_dir
+    from greenhop.scenario.find import config_dir
     from greenhop.world.cities import city57_yaml
 
     (config_dir() / "scenario" / "city57.yaml").write_text(city57_yaml(), encoding="utf-8")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from greenhop_agents.cli import run, write_json
+from greenhop_agents.base.cli import run, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from greenhop_agents.margins import Margin
+    from greenhop_agents.studies.margins import Margin
 
 BELOW = 1
 
@@ -25,8 +25,8 @@ def main(config: DictConfig) -> None:
     """Bound, play, print; JSON last."""
     from rich.console import Console
 
-    from greenhop_agents.margins import margins_config, scenario_margins, scenarios_of
-    from greenhop_agents.progress import progress_bar
+    from greenhop_agents.base.progress import progress_bar
+    from greenhop_agents.studies.margins import margins_config, scenario_margins, scenarios_of
 
     checked = margins_config(config)
     found: list[Margin] = []

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from greenhop_agents.cli import run
+from greenhop_agents.base.cli import run
 
 
 def main(config: DictConfig) -> None:
     """Copy weights, write the card, say where."""
     from rich.console import Console
 
-    from greenhop_agents.pretrained import PREFIX, publish
+    from greenhop_agents.shelf.pretrained import PREFIX, publish
 
     others = [Path(str(other)) for other in config.others]
     path = publish(Path(str(config.run)), str(config.name), others, Path(config.folder) if config.folder else None)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from greenhop.errors import ConfigError
-from greenhop_agents.cli import own_hydra, pick_device, run, write_json
-from greenhop_agents.hardware import name_of
+from greenhop_agents.base.cli import own_hydra, pick_device, run, write_json
+from greenhop_agents.base.hardware import name_of
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # for what it shares with the tests
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
     from rich.table import Table
 
-    from greenhop.simulator import Simulator
+    from greenhop.episode.simulator import Simulator
 
 WIDTH = 170  # of the table
 COPY_BYTES = 2**27  # of the copy that shows the memory's speed: larger than any cache
@@ -63,7 +63,7 @@ def main(config: DictConfig) -> None:
 
 def simulator(name: str, split: Any, device: torch.device) -> Simulator:
     """A shipped scenario in one year of a split; overrides may follow its name, after spaces."""
-    from greenhop.simulator import build_simulator
+    from greenhop.episode.simulator import build_simulator
 
     scenario, *overrides = name.split()
     return build_simulator(scenario, split, overrides=overrides, year_ids=[0], device=device)
@@ -103,7 +103,7 @@ def copy_bandwidth(device: torch.device) -> float:
 
 def measure(ways: list[Way], device: torch.device, repetitions: int, seconds: float) -> None:
     """Time every way in turns; the first call, which compiles, does not count."""
-    from greenhop.program import Program
+    from greenhop.compiler.program import Program
 
     timed = clock(device)
     calls = []

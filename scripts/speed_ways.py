@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from greenhop.differentiable import Step
-    from greenhop.simulator import Simulator
+    from greenhop.engines.differentiable import Step
+    from greenhop.episode.simulator import Simulator
 
 ONE = ("twin", "numpy", "gym_numpy")  # for a batch of one, on a CPU
 WHOLE = ("eager", "numpy", "compiled", "gym", "gym_numpy", "graph", "eager_gradient", "gradient")
@@ -71,7 +71,7 @@ def prepare(config: DictConfig, name: str, sim: Simulator, batch: int, mode: str
     """Build one way, run it a few times and count what it does."""
     import torch
 
-    from greenhop_agents.hardware import waits
+    from greenhop_agents.base.hardware import waits
 
     starts = torch.arange(batch, device=sim.params.device) * 37 % sim.bank.n_starts
     random = torch.Generator().manual_seed(0)
@@ -96,7 +96,7 @@ Built = tuple[Callable[[], Any], int]
 
 def build_eager(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
     """The whole step of `TensorVectorEnv`."""
-    from greenhop.vector_env import TensorVectorEnv
+    from greenhop.gym.tensor_env import TensorVectorEnv
 
     env = TensorVectorEnv(sim, len(starts))
     env.reset(starts=starts)
@@ -105,7 +105,7 @@ def build_eager(config: DictConfig, sim: Simulator, starts: Tensor, action: Tens
 
 def build_numpy(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
     """The whole step as a NumPy program, as the single Gymnasium environment runs it."""
-    from greenhop.numpy_steps import NumpySteps
+    from greenhop.engines.numpy_steps import NumpySteps
 
     engine = NumpySteps(sim, len(starts))
     engine.begin(starts)
@@ -114,7 +114,7 @@ def build_numpy(config: DictConfig, sim: Simulator, starts: Tensor, action: Tens
 
 def build_compiled(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
     """The whole step, compiled."""
-    from greenhop.compiled import CompiledSteps
+    from greenhop.engines.compiled import CompiledSteps
 
     engine = CompiledSteps(sim, len(starts))
     engine.begin(starts)
@@ -123,7 +123,7 @@ def build_compiled(config: DictConfig, sim: Simulator, starts: Tensor, action: T
 
 def build_gym(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
     """The Gymnasium environments as their users step them by default: checks, NumPy in and out, `info`."""
-    from greenhop.vector_env import HubVectorEnv
+    from greenhop.gym.vector_env import HubVectorEnv
 
     if len(starts) == 1:
         return build_single(sim, starts, action, compile=None)
@@ -134,7 +134,7 @@ def build_gym(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor
 
 def build_single(sim: Simulator, starts: Tensor, action: Tensor, compile: bool | None) -> Built:
     """A single environment."""
-    from greenhop.env import HubEnv
+    from greenhop.gym.env import HubEnv
 
     env, options, chosen = HubEnv(sim=sim, compile=compile), {"start": int(starts[0])}, action[0].numpy()
     env.reset(options=options)
@@ -148,21 +148,21 @@ def build_gym_numpy(config: DictConfig, sim: Simulator, starts: Tensor, action: 
 
 def build_eager_gradient(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
     """The step and its derivative with respect to state and action, by torch's own."""
-    from greenhop.differentiable import outcome
+    from greenhop.engines.differentiable import outcome
 
     return there_and_back(partial(outcome, sim), sim, starts, action), 1
 
 
 def build_gradient(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
     """The same, compiled."""
-    from greenhop.differentiable import CompiledOutcome
+    from greenhop.engines.differentiable import CompiledOutcome
 
     return there_and_back(CompiledOutcome(sim), sim, starts, action), 1
 
 
 def there_and_back(step: Step, sim: Simulator, starts: Tensor, action: Tensor) -> Callable[[], Any]:
     """One step from one state, and back to what it began with from everything that it gave."""
-    from greenhop.differentiable import even_pull, pull_back
+    from greenhop.engines.differentiable import even_pull, pull_back
 
     carry = sim.begin(starts)
     pull = even_pull(sim, carry)
@@ -188,7 +188,7 @@ def endless(
 
 def build_graph(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
     """Several compiled steps in one CUDA graph."""
-    from greenhop.cuda_graph import GraphedSteps
+    from greenhop.engines.cuda_graph import GraphedSteps
 
     graphed = GraphedSteps(sim, len(starts), config.graph_steps)
     graphed.begin(starts)
@@ -255,7 +255,7 @@ def row_bytes(sim: Simulator, whole: bool) -> int:
 
 def floor_bytes(sim: Simulator, starts: Tensor, action: Tensor, whole: bool) -> float:
     """Per env-step: state read and written, world row read, action or plan read, results written."""
-    from greenhop.rewards import REPORTED
+    from greenhop.physics.rewards import REPORTED
 
     one = sim.begin(starts[:1])
     if whole:

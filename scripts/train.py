@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from greenhop_agents.cli import INTERRUPTED, check_json_path, run, write_json
+from greenhop_agents.base.cli import INTERRUPTED, check_json_path, run, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from greenhop_agents.seeds import SeedResult
+    from greenhop_agents.shelf.seeds import SeedResult
 
 
 def main(config: DictConfig) -> None:
     """Train, evaluate, print, seed by seed; files are written as they become final."""
     from rich.console import Console
 
-    from greenhop_agents.parallel import join_team
-    from greenhop_agents.seeds import as_table, common_output, per_seed, summary
-    from greenhop_agents.training import resumed
+    from greenhop_agents.learners.parallel import join_team
+    from greenhop_agents.shelf.seeds import as_table, common_output, per_seed, summary
+    from greenhop_agents.training.train import resumed
 
     config, console = resumed(config), Console()
     check_json_path(config.json)
@@ -39,11 +39,11 @@ def main(config: DictConfig) -> None:
 
 def train_one(config: DictConfig, console: Console, records: list[dict[str, object]]) -> SeedResult:
     """Train and score one seed; appends a record for every policy and episode."""
-    from greenhop_agents.parallel import join_team
-    from greenhop_agents.progress import progress_bar
-    from greenhop_agents.scoreboard import as_table, summarise
-    from greenhop_agents.seeds import result_of
-    from greenhop_agents.training import compare, train
+    from greenhop_agents.base.progress import progress_bar
+    from greenhop_agents.learners.parallel import join_team
+    from greenhop_agents.scoring.scoreboard import as_table, summarise
+    from greenhop_agents.shelf.seeds import result_of
+    from greenhop_agents.training.train import compare, train
 
     title = f"training {config.agent.name} on {config.scenario.name}, seed {config.seed}"
     try:

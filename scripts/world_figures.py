@@ -6,14 +6,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from greenhop_agents.cli import run, scenario_of, write_json
+from greenhop_agents.base.cli import run, scenario_of, write_json
 
 
 def main(config: DictConfig) -> None:
     """Draw, then say where."""
     from rich.console import Console
 
-    from greenhop_agents.calibration_figures import draw_all
+    from greenhop_agents.report.calibration_figures import draw_all
 
     scenario = scenario_of(config)
     at_spot = {name: site.model_copy(update={"tariff_mode": "spot"}) for name, site in scenario.sites.items()}

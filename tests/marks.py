@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from greenhop.machine_code import has_compiler
+from greenhop.compiler.cpu import has_compiler
 
 needs_compiler = pytest.mark.skipif(not has_compiler(), reason="no C++ compiler is installed")

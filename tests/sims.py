@@ -6,8 +6,8 @@ from functools import cache
 
 import torch
 
-from greenhop.config import Split
-from greenhop.simulator import Simulator, build_simulator
+from greenhop.episode.simulator import Simulator, build_simulator
+from greenhop.scenario.config import Split
 
 SCENARIOS = ("pair2", "tri3", "hub10")
 DAY = ("episode.length_h=24",)

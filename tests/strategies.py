@@ -10,11 +10,12 @@ import torch
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from greenhop.config import ScenarioConfig
-from greenhop.params import Params, build_params
-from greenhop.state import Dispatch, Flows, Plan, Row, State
-from greenhop.step import step
-from greenhop.tables import load_table
+from greenhop.physics.params import Params
+from greenhop.physics.state import Dispatch, Flows, Plan, Row, State
+from greenhop.physics.step import step
+from greenhop.scenario.config import ScenarioConfig
+from greenhop.scenario.join import build_params
+from greenhop.scenario.tables import load_table
 
 PLAN_KINDS = ("zero", "negative", "small", "moderate", "wild", "huge")
 _PLAN_RANGE = {

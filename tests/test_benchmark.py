@@ -15,16 +15,17 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from greenhop.episode.simulator import build_simulator
 from greenhop.errors import ConfigError
-from greenhop.scenarios import config_dir, load_scenario
-from greenhop.simulator import build_simulator
-from greenhop_agents import engines, jobs
-from greenhop_agents.benchmark import Collected, benchmark_of, make_plan, run_plan
-from greenhop_agents.engines import Resources
-from greenhop_agents.evaluate import evaluate
-from greenhop_agents.jobs import Done, Job, carry_out, result_path, simulator, store, stored
-from greenhop_agents.results import COLUMNS, facts_of, gather, write_results
-from greenhop_agents.rules import PriceFollow
+from greenhop.scenario.find import config_dir, load_scenario
+from greenhop_agents.benchmark import executors as engines
+from greenhop_agents.benchmark import jobs
+from greenhop_agents.benchmark.executors import Resources
+from greenhop_agents.benchmark.jobs import Done, Job, carry_out, result_path, simulator, store, stored
+from greenhop_agents.benchmark.plan import Collected, benchmark_of, make_plan, run_plan
+from greenhop_agents.benchmark.results import COLUMNS, facts_of, gather, write_results
+from greenhop_agents.policies.rules import PriceFollow
+from greenhop_agents.scoring.evaluate import evaluate
 from tests.crashing import FakeJob, die_or_live
 from tests.once import once
 

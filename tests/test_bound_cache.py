@@ -9,9 +9,9 @@ import pytest
 
 from greenhop.errors import ConfigError, SolverError
 from greenhop.lp.solve import Options
-from greenhop_agents import bounds as module
-from greenhop_agents.bounds import Task, episode_bounds, episode_window
-from greenhop_agents.nodal import check_prices_path, panels, save_prices
+from greenhop_agents.report.nodal import check_prices_path, panels, save_prices
+from greenhop_agents.scoring import bounds as module
+from greenhop_agents.scoring.bounds import Task, episode_bounds, episode_window
 from tests.sims import day_sim
 
 

@@ -8,14 +8,15 @@ from functools import cache
 import pytest
 import torch
 
+from greenhop.episode.simulator import Simulator
 from greenhop.errors import SolverError
-from greenhop.lp import Options, bound
-from greenhop.simulator import Simulator
-from greenhop_agents.bounds import EpisodeBound, episode_bounds, episode_window
-from greenhop_agents.evaluate import Episode, evaluate
-from greenhop_agents.policy import ActionPolicy
-from greenhop_agents.registry import find_policy
-from greenhop_agents.rules import RULES
+from greenhop.lp.bound import bound
+from greenhop.lp.solve import Options
+from greenhop_agents.policies.policy import ActionPolicy
+from greenhop_agents.policies.rules import RULES
+from greenhop_agents.scoring.bounds import EpisodeBound, episode_bounds, episode_window
+from greenhop_agents.scoring.evaluate import Episode, evaluate
+from greenhop_agents.shelf.find import find_policy
 from tests.sims import SCENARIOS, day_sim
 
 STARTS = {"pair2": range(5, 355, 35), "tri3": range(20, 350, 33), "hub10": (60, 240)}

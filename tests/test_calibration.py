@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from greenhop.scenarios import load_scenario
-from greenhop.simulator import build_simulator
-from greenhop.tables import load_table
-from greenhop_agents.calibration import Check, checks, facts, ladder, measure
-from greenhop_agents.calibration_figures import draw_all
-from greenhop_agents.evaluate import evaluate
-from greenhop_agents.rules import PriceFollow, Stay
+from greenhop.episode.simulator import build_simulator
+from greenhop.scenario.find import load_scenario
+from greenhop.scenario.tables import load_table
+from greenhop_agents.policies.rules import PriceFollow, Stay
+from greenhop_agents.report.calibration_figures import draw_all
+from greenhop_agents.scoring.evaluate import evaluate
+from greenhop_agents.studies.calibration import Check, checks, facts, ladder, measure
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ["forecast.mode=perfect", "episode.length_h=24"]

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from greenhop import ENV_IDS, card
-from greenhop.card import described, environment_card, field_notes
-from greenhop.state import Row, State
+from greenhop import ENV_IDS
+from greenhop.cards import environment as card
+from greenhop.cards.environment import described, environment_card, field_notes
+from greenhop.physics.state import Row, State
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "environment.md"
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from greenhop.rewards import REPORTED
-from greenhop.scenarios import config_dir
+from greenhop.physics.rewards import REPORTED
+from greenhop.scenario.find import config_dir
 from scripts.demo import discard
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"

@@ -11,19 +11,20 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from greenhop import machine_code, program
-from greenhop.compiled import CompiledSteps
-from greenhop.cuda_graph import GraphedSteps
-from greenhop.differentiable import CompiledOutcome
-from greenhop.env import HubEnv
+from greenhop.compiler import cpu as machine_code
+from greenhop.compiler import program
+from greenhop.compiler.program import Program
+from greenhop.compiler.unroll import UnrollError
+from greenhop.engines.compiled import CompiledSteps
+from greenhop.engines.cuda_graph import GraphedSteps
+from greenhop.engines.differentiable import CompiledOutcome
+from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ActionError, ConfigError
-from greenhop.program import Program
-from greenhop.simulator import Simulator, build_simulator
-from greenhop.state import Plan, Row, State
-from greenhop.unrolled import UnrollError
-from greenhop.vector_env import TensorVectorEnv
+from greenhop.gym.env import HubEnv
+from greenhop.gym.tensor_env import TensorVectorEnv
+from greenhop.physics.state import Plan, Row, State
 from greenhop.world.layout import Seen
-from greenhop_agents.rollout import ticker
+from greenhop_agents.learners.rollout import ticker
 from scripts.speed_ways import traffic
 from tests.marks import needs_compiler
 from tests.sims import day_sim

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from greenhop.differentiable import CompiledOutcome, Outcome, Pull, Step, floats, outcome, pull_back
-from greenhop.simulator import Carry, Simulator
+from greenhop.engines.differentiable import CompiledOutcome, Outcome, Pull, Step, floats, outcome, pull_back
+from greenhop.episode.simulator import Carry, Simulator
 from tests.marks import needs_compiler
 from tests.sims import day_sim
 

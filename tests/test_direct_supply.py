@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import Generator
 
+from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ConfigError
-from greenhop.rewards import SITE_QUANTITIES, report_sites
-from greenhop.scenarios import load_scenario
-from greenhop.simulator import Simulator, build_simulator
-from greenhop.state import COST_TERMS, Dispatch, State
-from greenhop.step import step
-from greenhop.tables import load_table
-from greenhop_agents.bounds import episode_bounds
-from greenhop_agents.direct_green import direct_green
-from greenhop_agents.evaluate import evaluate
-from greenhop_agents.rules import Stay
+from greenhop.physics.rewards import SITE_QUANTITIES, report_sites
+from greenhop.physics.state import COST_TERMS, Dispatch, State
+from greenhop.physics.step import step
+from greenhop.scenario.find import load_scenario
+from greenhop.scenario.tables import load_table
+from greenhop_agents.policies.rules import Stay
+from greenhop_agents.scoring.bounds import episode_bounds
+from greenhop_agents.scoring.direct_green import direct_green
+from greenhop_agents.scoring.evaluate import evaluate
 from tests.strategies import make_case, random_plan, random_row, random_state
 
 QUICK = ["forecast.mode=perfect", "episode.length_h=24"]

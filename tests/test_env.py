@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 import greenhop
-from greenhop.config import parse_scenario
-from greenhop.env import HubEnv
+from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ActionError, ConfigError
-from greenhop.rewards import REPORTED
-from greenhop.scenarios import load_scenario
-from greenhop.simulator import Simulator, build_simulator
-from greenhop.state import COST_TERMS
+from greenhop.gym.env import HubEnv
+from greenhop.physics.rewards import REPORTED
+from greenhop.physics.state import COST_TERMS
+from greenhop.scenario.config import parse_scenario
+from greenhop.scenario.find import load_scenario
 from tests.sims import SCENARIOS, day_sim
 
 ONE_YEAR: dict[str, Any] = {"split": "test", "year_ids": [0], "overrides": ["episode.length_h=24"]}

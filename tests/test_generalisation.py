@@ -10,16 +10,16 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from greenhop.config import parse_scenario
 from greenhop.errors import ConfigError
 from greenhop.importers.build import build_pack
 from greenhop.importers.spec import parse_import
-from greenhop.scenarios import compose_scenario, config_dir, scenario_names
-from greenhop_agents.benchmark import Collected, make_plan, run_plan
-from greenhop_agents.report import markdown, write_report
-from greenhop_agents.report_tables import settings_rows, short_settings
-from greenhop_agents.results import Results, facts_of, gather
-from greenhop_agents.settings import EvaluationConfig, build_setting
+from greenhop.scenario.config import parse_scenario
+from greenhop.scenario.find import compose_scenario, config_dir, scenario_names
+from greenhop_agents.benchmark.plan import Collected, make_plan, run_plan
+from greenhop_agents.benchmark.results import Results, facts_of, gather
+from greenhop_agents.benchmark.settings import EvaluationConfig, build_setting
+from greenhop_agents.report.tables import settings_rows, short_settings
+from greenhop_agents.report.write import markdown, write_report
 from tests.importers.writers import tidy
 from tests.once import once
 

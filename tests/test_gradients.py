@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from greenhop.state import COST_TERMS, Dispatch, Plan, Row, State
-from greenhop.step import step
+from greenhop.physics.state import COST_TERMS, Dispatch, Plan, Row, State
+from greenhop.physics.step import step
 from tests.strategies import PLAN_KINDS, Case, cast, make_case, random_plan, random_row, random_state
 
 STEPS = 24

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from greenhop import machine_code as module
+from greenhop.compiler import cpu as module
+from greenhop.compiler.program import Program
 from greenhop.errors import ConfigError
-from greenhop.program import Program
 from tests.marks import needs_compiler
 
 pytestmark = needs_compiler

@@ -14,9 +14,9 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
-from greenhop_agents import margins as module
-from greenhop_agents.bounds import EpisodeBound, episode_bounds
-from greenhop_agents.margins import MarginsConfig, random_actions, scenario_margins, scenarios_of
+from greenhop_agents.scoring.bounds import EpisodeBound, episode_bounds
+from greenhop_agents.studies import margins as module
+from greenhop_agents.studies.margins import MarginsConfig, random_actions, scenario_margins, scenarios_of
 from tests.sims import day_sim
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "margins.py"

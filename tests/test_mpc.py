@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 import torch
 
+from greenhop.episode.simulator import Carry, Simulator, build_simulator
 from greenhop.errors import ConfigError
-from greenhop.lp import LinearProgram, Window, build
-from greenhop.lp.model import Pattern
-from greenhop.simulator import Carry, Simulator, build_simulator
-from greenhop.state import State
+from greenhop.lp.model import LinearProgram, Pattern, build
+from greenhop.lp.window import Window
+from greenhop.physics.state import State
 from greenhop.world.forecast import Forecast
 from greenhop.world.year import generate_year
-from greenhop_agents import mpc
-from greenhop_agents.bounds import episode_bounds
-from greenhop_agents.evaluate import evaluate
-from greenhop_agents.mpc import Mpc, MpcSettings
-from greenhop_agents.outlook import ForecastOutlook, PerfectOutlook
-from greenhop_agents.policy import Policy
-from greenhop_agents.registry import find_policy
+from greenhop_agents.policies import mpc
+from greenhop_agents.policies.mpc import Mpc, MpcSettings
+from greenhop_agents.policies.outlook import ForecastOutlook, PerfectOutlook
+from greenhop_agents.policies.policy import Policy
+from greenhop_agents.scoring.bounds import episode_bounds
+from greenhop_agents.scoring.evaluate import evaluate
+from greenhop_agents.shelf.find import find_policy
 from tests.sims import day_sim
 
 STARTS = [40, 200]  # of a year of days

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from greenhop.ops import ceiling_at, gather_ends, sum_at
+from greenhop.physics.ops import ceiling_at, gather_ends, sum_at
 
 RING = [i for region in range(6) for i in (region, (region + 1) % 6)]
 STAR = [0] * 40 + list(range(1, 41))  # every link of a star, both ways, by source

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from greenhop.ops import gather_ends
-from greenhop.params import Params
-from greenhop.state import COST_TERMS, Dispatch, Flows, Plan, State
-from greenhop.step import initial_state, step
+from greenhop.physics.ops import gather_ends
+from greenhop.physics.params import Params
+from greenhop.physics.state import COST_TERMS, Dispatch, Flows, Plan, State
+from greenhop.physics.step import initial_state, step
 from tests.strategies import PLAN_KINDS, Case, Record, cases, random_plan, random_row, random_state, rollout
 
 TIGHT = 1e-9

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from greenhop.card import described
+from greenhop.cards.environment import described
 from greenhop.errors import ActionError
-from greenhop_agents.outside import score_table
+from greenhop_agents.scoring.foreign import score_table
 
 RECIPES = Path(__file__).resolve().parents[1] / "docs" / "recipes"
 DAY = ["episode.length_h=24"]

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from greenhop.compiled import tick
-from greenhop.env import HubEnv
-from greenhop.numpy_steps import NumpySteps
-from greenhop.recorded import RecordError, record
-from greenhop.simulator import build_simulator
-from greenhop.vector_env import TensorVectorEnv
+from greenhop.compiler.recorded import RecordError, record
+from greenhop.engines.compiled import tick
+from greenhop.engines.numpy_steps import NumpySteps
+from greenhop.episode.simulator import build_simulator
+from greenhop.gym.env import HubEnv
+from greenhop.gym.tensor_env import TensorVectorEnv
 from tests.sims import SCENARIOS, day_sim
 
 SHORT = 4

@@ -13,15 +13,15 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from greenhop.env import HubEnv
+from greenhop.episode.simulator import Simulator, build_simulator
+from greenhop.episode.snapshot import Snapshot, snapshot
 from greenhop.errors import ConfigError
-from greenhop.params import locations_deg
-from greenhop.render import MAP, SIZE, Renderer, label_sides, place, segment
-from greenhop.simulator import Simulator, build_simulator
-from greenhop.snapshot import Snapshot, snapshot
-from greenhop_agents.evaluate import evaluate
-from greenhop_agents.rules import PriceFollow
-from greenhop_agents.video import episode_frames, film
+from greenhop.gym.env import HubEnv
+from greenhop.gym.render import MAP, SIZE, Renderer, label_sides, place, segment
+from greenhop.scenario.sites import locations_deg
+from greenhop_agents.policies.rules import PriceFollow
+from greenhop_agents.report.video import episode_frames, film
+from greenhop_agents.scoring.evaluate import evaluate
 
 DAY = ["episode.length_h=24"]
 

@@ -19,15 +19,15 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from greenhop.episode.simulator import build_simulator
 from greenhop.errors import ConfigError
-from greenhop.rewards import REPORTED
-from greenhop.scenarios import load_scenario
-from greenhop.simulator import build_simulator
-from greenhop_agents.jobs import Done, Job, carry_out
-from greenhop_agents.plots import colour_of, learning, reference_savings
-from greenhop_agents.report import PUBLISHED, markdown, publish, write_report
-from greenhop_agents.report_tables import line_of, sentence, short_table, table_rows
-from greenhop_agents.results import COLUMNS, Curve, Results
+from greenhop.physics.rewards import REPORTED
+from greenhop.scenario.find import load_scenario
+from greenhop_agents.benchmark.jobs import Done, Job, carry_out
+from greenhop_agents.benchmark.results import COLUMNS, Curve, Results
+from greenhop_agents.report.plots import colour_of, learning, reference_savings
+from greenhop_agents.report.tables import line_of, sentence, short_table, table_rows
+from greenhop_agents.report.write import PUBLISHED, markdown, publish, write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = (

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from greenhop_agents.evaluate import score
-from greenhop_agents.results import COLUMNS
-from greenhop_agents.stats import interval
+from greenhop_agents.benchmark.results import COLUMNS
+from greenhop_agents.scoring.evaluate import score
+from greenhop_agents.scoring.stats import interval
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"

@@ -8,14 +8,14 @@ import pytest
 import torch
 from rich.console import Console
 
+from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ConfigError
-from greenhop.simulator import Simulator, build_simulator
-from greenhop.state import COST_TERMS
-from greenhop_agents.evaluate import Episode, evaluate, score
-from greenhop_agents.policy import ActionPolicy
-from greenhop_agents.registry import find_policy
-from greenhop_agents.rules import RULES
-from greenhop_agents.scoreboard import as_table, summarise
+from greenhop.physics.state import COST_TERMS
+from greenhop_agents.policies.policy import ActionPolicy
+from greenhop_agents.policies.rules import RULES
+from greenhop_agents.scoring.evaluate import Episode, evaluate, score
+from greenhop_agents.scoring.scoreboard import as_table, summarise
+from greenhop_agents.shelf.find import find_policy
 from tests.sims import SCENARIOS, day_sim
 
 STARTS = [1, 90, 180, 270]

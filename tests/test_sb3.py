@@ -13,14 +13,24 @@ from omegaconf import OmegaConf
 from stable_baselines3 import PPO
 from stable_baselines3.common.logger import KVWriter, Logger
 
-from greenhop.env import HubEnv
 from greenhop.errors import ActionError, ConfigError
-from greenhop.rewards import REPORTED
-from greenhop.scenarios import config_dir
-from greenhop_agents.evaluate import evaluate
-from greenhop_agents.policy import ActionPolicy
-from greenhop_agents.runs import load_policy, save_policy, start_run
-from greenhop_agents.sb3 import EnvTerms, HubFeatures, HubVecEnv, as_policy, build_agent, build_env, build_model, learn
+from greenhop.gym.env import HubEnv
+from greenhop.physics.rewards import REPORTED
+from greenhop.scenario.find import config_dir
+from greenhop_agents.learners.sb3 import (
+    EnvTerms,
+    HubFeatures,
+    HubVecEnv,
+    as_policy,
+    build_agent,
+    build_env,
+    build_model,
+    learn,
+)
+from greenhop_agents.learners.weights import save_policy
+from greenhop_agents.policies.policy import ActionPolicy
+from greenhop_agents.scoring.evaluate import evaluate
+from greenhop_agents.shelf.runs import load_policy, start_run
 from tests.sims import day_sim
 
 SMALL: dict[str, Any] = {"n_steps": 24, "batch_size": 24, "n_epochs": 1, "policy_kwargs": {"net_arch": [16]}}

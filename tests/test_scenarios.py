@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 import greenhop
-from greenhop.config import parse_scenario
+from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.lp.bound import bound
-from greenhop.params import build_params, it_capacity_mw, locations_deg
-from greenhop.scenarios import compose_scenario, config_dir, load_scenario, scenario_names
-from greenhop.simulator import Simulator, build_simulator
-from greenhop.tables import load_table
+from greenhop.scenario.config import parse_scenario
+from greenhop.scenario.find import compose_scenario, config_dir, load_scenario, scenario_names
+from greenhop.scenario.join import build_params
+from greenhop.scenario.sites import it_capacity_mw, locations_deg
+from greenhop.scenario.tables import load_table
 from greenhop.world.cities import city57_yaml
-from greenhop_agents.bounds import episode_bounds, episode_window
-from greenhop_agents.evaluate import evaluate
-from greenhop_agents.rules import RULES
+from greenhop_agents.policies.rules import RULES
+from greenhop_agents.scoring.bounds import episode_bounds, episode_window
+from greenhop_agents.scoring.evaluate import evaluate
 
 SMALL_ENOUGH = [name for name in scenario_names() if name not in ("city57", "hub10-15min")]
 MAX_GAP = 1e-4

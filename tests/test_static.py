@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from greenhop.simulator import Simulator, build_simulator
-from greenhop_agents.evaluate import evaluate
-from greenhop_agents.registry import find_policy
-from greenhop_agents.rules import Stay
-from greenhop_agents.static import Static
+from greenhop.episode.simulator import Simulator, build_simulator
+from greenhop_agents.policies.rules import Stay
+from greenhop_agents.policies.static import Static
+from greenhop_agents.scoring.evaluate import evaluate
+from greenhop_agents.shelf.find import find_policy
 
 
 @cache

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from greenhop_agents.stats import (
+from greenhop_agents.scoring.stats import (
     Array,
     improvement_interval,
     interval,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from greenhop.config import POOLS
-from greenhop.scenarios import load_scenario
-from greenhop.tables import load_table
+from greenhop.scenario.config import POOLS
+from greenhop.scenario.find import load_scenario
+from greenhop.scenario.tables import load_table
 
 TABLES = sorted(
     p.name.removesuffix(".yaml") for p in (files("greenhop") / "data").iterdir() if p.name.endswith(".yaml")

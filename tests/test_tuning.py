@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from greenhop.errors import ConfigError
-from greenhop_agents.tuning import tune
+from greenhop_agents.studies.tuning import tune
 from tests.sims import day_sim
 
 

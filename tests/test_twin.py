@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greenhop.config import ScenarioConfig
-from greenhop.params import build_params
-from greenhop.scenarios import load_scenario, scenario_names
+from greenhop.scenario.config import ScenarioConfig
+from greenhop.scenario.find import load_scenario, scenario_names
+from greenhop.scenario.join import build_params
 from tests.reference.twin import ClassClock, clock_tables, from_params, join_slot, slack_of, twin_step, unbatch
 from tests.strategies import PLAN_KINDS, Case, Record, cases, rollout
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from greenhop import machine_code
-from greenhop.program import Program
-from greenhop.unrolled import Unrolled, UnrollError, unroll
+from greenhop.compiler import cpu as machine_code
+from greenhop.compiler.program import Program
+from greenhop.compiler.unroll import Unrolled, UnrollError, unroll
 from tests.marks import needs_compiler
 
 pytestmark = needs_compiler

@@ -11,11 +11,12 @@ import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from greenhop.env import HubEnv
+from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ActionError, ConfigError
-from greenhop.rewards import REPORTED
-from greenhop.simulator import Simulator, build_simulator
-from greenhop.vector_env import HubVectorEnv, TensorVectorEnv
+from greenhop.gym.env import HubEnv
+from greenhop.gym.tensor_env import TensorVectorEnv
+from greenhop.gym.vector_env import HubVectorEnv
+from greenhop.physics.rewards import REPORTED
 from tests.sims import SCENARIOS, day_sim
 
 SHORT = 4  # steps of an episode in the autoreset tests

@@ -18,9 +18,9 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from greenhop.simulator import build_simulator
-from greenhop.vector_env import HubVectorEnv
-from greenhop_agents.outside import score_table
+from greenhop.episode.simulator import build_simulator
+from greenhop.gym.vector_env import HubVectorEnv
+from greenhop_agents.scoring.foreign import score_table
 
 
 def parse_args() -> argparse.Namespace:

@@ -18,8 +18,8 @@ from ray.tune.registry import register_env
 from rich.console import Console
 
 from greenhop import ENV_IDS
-from greenhop_agents.outside import score_table
-from greenhop_agents.reference import at, reference_rewards
+from greenhop_agents.learners.baseline import at, reference_rewards
+from greenhop_agents.scoring.foreign import score_table
 
 ENV = "greenhop"
 REACH = np.float32(

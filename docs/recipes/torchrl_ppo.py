@@ -23,10 +23,10 @@ from torchrl.modules import ProbabilisticActor, TanhNormal, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
-from greenhop.simulator import Simulator, build_simulator
-from greenhop.vector_env import TensorVectorEnv
-from greenhop_agents.outside import score_table
-from greenhop_agents.reference import at, reference_rewards
+from greenhop.episode.simulator import Simulator, build_simulator
+from greenhop.gym.tensor_env import TensorVectorEnv
+from greenhop_agents.learners.baseline import at, reference_rewards
+from greenhop_agents.scoring.foreign import score_table
 
 
 class GreenhopEnv(EnvBase):

@@ -26,8 +26,8 @@ ENV_IDS = {
 for _id, _scenario in ENV_IDS.items():
     register(
         id=_id,
-        entry_point="greenhop.env:HubEnv",
-        vector_entry_point="greenhop.vector_env:HubVectorEnv",
+        entry_point="greenhop.gym.env:HubEnv",
+        vector_entry_point="greenhop.gym.vector_env:HubVectorEnv",
         kwargs={"scenario": _scenario},
         disable_env_checker=False,
     )

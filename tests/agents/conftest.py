@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from greenhop.simulator import Simulator, build_simulator
+from greenhop.episode.simulator import Simulator, build_simulator
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from greenhop.errors import ConfigError
-from greenhop_agents.checkpoint import (
+from greenhop_agents.learners.checkpoint import (
     LATEST,
     STATE,
     TENSORS,
@@ -25,7 +25,7 @@ from greenhop_agents.checkpoint import (
     save_checkpoint,
     split_state,
 )
-from greenhop_agents.learner import Learner
+from greenhop_agents.learners.learner import Learner
 from tests.agents.toy import toy_learner
 
 CONFIG = {"agent": "toy", "seed": 0}
@@ -88,7 +88,7 @@ def test_what_is_neither_plain_nor_a_tensor_is_refused() -> None:
 WRITER = """
 import sys, torch
 from pathlib import Path
-from greenhop_agents.checkpoint import save_checkpoint
+from greenhop_agents.learners.checkpoint import save_checkpoint
 step = 0
 while True:
     step += 1

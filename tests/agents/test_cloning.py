@@ -10,15 +10,15 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ConfigError
-from greenhop.simulator import Simulator, build_simulator
-from greenhop_agents.bounds import episode_bounds, episode_plans
-from greenhop_agents.cloning import Written, demonstrate, distance, find_teacher, parse_warm_start, warm_start
-from greenhop_agents.evaluate import evaluate
-from greenhop_agents.learner import build_learner
-from greenhop_agents.policy import Policy
-from greenhop_agents.rules import PriceFollow, Stay
-from greenhop_agents.training import train
+from greenhop_agents.learners.learner import build_learner
+from greenhop_agents.policies.policy import Policy
+from greenhop_agents.policies.rules import PriceFollow, Stay
+from greenhop_agents.scoring.bounds import episode_bounds, episode_plans
+from greenhop_agents.scoring.evaluate import evaluate
+from greenhop_agents.training.cloning import Written, demonstrate, distance, find_teacher, parse_warm_start, warm_start
+from greenhop_agents.training.train import train
 from tests.agents.test_training import SMALL, config_of, ignore
 
 STARTS = [30, 180]

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ConfigError
-from greenhop.simulator import Simulator, build_simulator
-from greenhop_agents import ppo, shac
-from greenhop_agents.evaluate import evaluate
-from greenhop_agents.hardware import waits
-from greenhop_agents.learner import build_learner
-from greenhop_agents.networks import matrix_products
-from greenhop_agents.rules import PriceFollow
+from greenhop_agents.base.hardware import waits
+from greenhop_agents.learners import ppo, shac
+from greenhop_agents.learners.learner import build_learner
+from greenhop_agents.learners.networks import matrix_products
+from greenhop_agents.policies.rules import PriceFollow
+from greenhop_agents.scoring.evaluate import evaluate
 from tests.agents.toy import STEPS, A, B, Toy, toy_learner, toy_score
 
 NET = {"kind": "mlp", "width": 32, "layers": 2}

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from greenhop.actions import split_action
-from greenhop.config import ScenarioConfig
+from greenhop.episode.decoders.base import split_action
+from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ConfigError
-from greenhop.scenarios import load_scenario
-from greenhop.simulator import Simulator, build_simulator
-from greenhop_agents.networks import (
+from greenhop.scenario.config import ScenarioConfig
+from greenhop.scenario.find import load_scenario
+from greenhop_agents.learners.networks import (
     NetworkConfig,
     build_actor,
     build_critic,

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 WORKER = """
 import sys, torch
 from safetensors.torch import save_file
-from greenhop_agents.learner import build_learner
-from greenhop_agents.parallel import join_team
+from greenhop_agents.learners.learner import build_learner
+from greenhop_agents.learners.parallel import join_team
 from tests.agents.toy import STARTS, STEPS, Toy
 torch.set_num_threads(1)
 net = {"kind": "mlp", "width": 8, "layers": 1}

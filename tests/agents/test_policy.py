@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from greenhop.errors import ConfigError
-from greenhop_agents.policy import CompiledPolicy
-from greenhop_agents.registry import find_policy
+from greenhop_agents.policies.compiled import CompiledPolicy
+from greenhop_agents.shelf.find import find_policy
 from tests.marks import needs_compiler
 from tests.sims import day_sim
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from greenhop.episode.simulator import build_simulator
 from greenhop.errors import ConfigError
-from greenhop.simulator import build_simulator
-from greenhop_agents import pretrained
-from greenhop_agents.cli import scenario_of
-from greenhop_agents.evaluate import evaluate
-from greenhop_agents.pretrained import load_pretrained, publish
-from greenhop_agents.rules import PriceFollow
-from greenhop_agents.runs import load_policy
-from greenhop_agents.training import train
+from greenhop_agents.base.cli import scenario_of
+from greenhop_agents.policies.rules import PriceFollow
+from greenhop_agents.scoring.evaluate import evaluate
+from greenhop_agents.shelf import pretrained
+from greenhop_agents.shelf.pretrained import load_pretrained, publish
+from greenhop_agents.shelf.runs import load_policy
+from greenhop_agents.training.train import train
 from tests.agents.test_training import PPO, SMALL, config_of, ignore
 
 COSTS = {"price_follow": [100.0, 200.0], "bound": [50.0, 100.0]}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from greenhop.rewards import reward_of
-from greenhop.simulator import Simulator
-from greenhop.state import State
-from greenhop_agents.evaluate import evaluate
-from greenhop_agents.reference import gain, potential, reference_rewards
-from greenhop_agents.rules import PriceFollow, Stay
+from greenhop.episode.simulator import Simulator
+from greenhop.physics.rewards import reward_of
+from greenhop.physics.state import State
+from greenhop_agents.learners.baseline import gain, potential, reference_rewards
+from greenhop_agents.policies.rules import PriceFollow, Stay
+from greenhop_agents.scoring.evaluate import evaluate
 
 
 def test_the_reference_is_what_price_following_earns(moment: Simulator) -> None:

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from greenhop.errors import ConfigError
-from greenhop_agents.networks import NetworkConfig, build_actor
-from greenhop_agents.policy import ActionPolicy
-from greenhop_agents.registry import find_policy
-from greenhop_agents.training import take_over
+from greenhop_agents.learners.networks import NetworkConfig, build_actor
+from greenhop_agents.policies.policy import ActionPolicy
+from greenhop_agents.shelf.find import find_policy
+from greenhop_agents.training.train import take_over
 from tests.sims import day_sim
 
 SIM = day_sim("pair2")

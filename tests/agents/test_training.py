@@ -15,14 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from greenhop.episode.simulator import build_simulator
 from greenhop.errors import ConfigError
-from greenhop.scenarios import config_dir
-from greenhop.simulator import build_simulator
-from greenhop_agents.cli import scenario_of
-from greenhop_agents.evaluate import evaluate
-from greenhop_agents.registry import find_policy
-from greenhop_agents.runs import load_policy
-from greenhop_agents.training import resumed, train
+from greenhop.scenario.find import config_dir
+from greenhop_agents.base.cli import scenario_of
+from greenhop_agents.scoring.evaluate import evaluate
+from greenhop_agents.shelf.find import find_policy
+from greenhop_agents.shelf.runs import load_policy
+from greenhop_agents.training.train import resumed, train
 
 SMALL = [
     "scenario=pair2",

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from greenhop.simulator import Carry, Simulator
-from greenhop.state import State
-from greenhop_agents.evaluate import score
-from greenhop_agents.learner import Learner, build_learner
+from greenhop.episode.simulator import Carry, Simulator
+from greenhop.physics.state import State
+from greenhop_agents.learners.learner import Learner, build_learner
+from greenhop_agents.scoring.evaluate import score
 
 DT, STEPS, STARTS = 0.5, 12, 64
 A = torch.tensor([[1.0, DT], [0.0, 1.0]])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from greenhop.scenarios import scenario_names
+from greenhop.scenario.find import scenario_names
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 VISIT = """
 import json
 import greenhop, greenhop_agents
-from greenhop.scenarios import load_scenario, scenario_names
-from greenhop.tables import load_table
+from greenhop.scenario.find import load_scenario, scenario_names
+from greenhop.scenario.tables import load_table
 
 sites = {name: len(load_scenario(name).sites) for name in scenario_names()}
 home = [greenhop.__file__, greenhop_agents.__file__]

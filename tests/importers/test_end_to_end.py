@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from greenhop.scenarios import load_scenario
-from greenhop.simulator import build_simulator
-from greenhop_agents.bounds import episode_bounds
-from greenhop_agents.cli import run
-from greenhop_agents.evaluate import evaluate
-from greenhop_agents.registry import find_policy
+from greenhop.episode.simulator import build_simulator
+from greenhop.scenario.find import load_scenario
+from greenhop_agents.base.cli import run
+from greenhop_agents.scoring.bounds import episode_bounds
+from greenhop_agents.scoring.evaluate import evaluate
+from greenhop_agents.shelf.find import find_policy
 from scripts.import_data import main
 from tests.importers.writers import REAL, open_meteo, table, tidy, write
 

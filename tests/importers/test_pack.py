@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from greenhop.config import SPLITS, ScenarioConfig
 from greenhop.errors import ConfigError, DataError
 from greenhop.importers.build import build_pack, weeks_by_split
 from greenhop.importers.spec import parse_import
-from greenhop.params import it_capacity_mw, tariff_rows
-from greenhop.scenarios import load_scenario
+from greenhop.scenario.config import SPLITS, ScenarioConfig
+from greenhop.scenario.find import load_scenario
+from greenhop.scenario.sites import it_capacity_mw, tariff_rows
 from greenhop.world.forecast import Forecast
 from greenhop.world.given import complete_weeks, pack_checksum, split_of, week_date
 from greenhop.world.pack import ARRAYS, MANIFEST, Manifest, SplitPlan, load_pack

@@ -8,9 +8,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from greenhop.lp import LinearProgram, Options, Solution, bound, build, make_window, solve
+from greenhop.lp.bound import bound
 from greenhop.lp.certificate import certify
 from greenhop.lp.columns import Array
+from greenhop.lp.model import LinearProgram, build
+from greenhop.lp.solve import Options, Solution, solve
+from greenhop.lp.window import make_window
 from tests.lp.windows import Case, random_case, scenario_case, tiny_case, tiny_params
 
 SIMPLEX = Options(solver="simplex")

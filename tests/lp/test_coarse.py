@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from greenhop.errors import ConfigError
-from greenhop.lp import Options, build, make_window, solve
 from greenhop.lp.coarse import block_steps, coarsen, spans
-from greenhop.lp.window import Window
+from greenhop.lp.model import build
+from greenhop.lp.solve import Options, solve
+from greenhop.lp.window import Window, make_window
 from tests.lp.windows import scenario_case, world_case
 
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from greenhop.errors import ConfigError, SolverError
-from greenhop.lp import LinearProgram, Options, build, make_window, solve
 from greenhop.lp.certificate import certify
 from greenhop.lp.first_order import FirstOrder, solve_many
+from greenhop.lp.model import LinearProgram, build
+from greenhop.lp.solve import Options, solve
+from greenhop.lp.window import make_window
 from tests.lp.windows import random_case, scenario_case, tiny_case, tiny_params, world_case
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from greenhop.lp import bound
+from greenhop.lp.bound import bound
 from tests.lp.naive import Loops, naive_programme
 from tests.lp.windows import Case, random_case, scenario_case, world_case
 

@@ -9,9 +9,12 @@ import pytest
 import torch
 from torch import Generator
 
-from greenhop.lp import Options, Terminal, bound, build, make_window
+from greenhop.lp.bound import bound
+from greenhop.lp.model import build
 from greenhop.lp.replay import replay
-from greenhop.state import Dispatch, Plan, Row
+from greenhop.lp.solve import Options
+from greenhop.lp.window import Terminal, make_window
+from greenhop.physics.state import Dispatch, Plan, Row
 from tests.lp.windows import Case, random_case, scenario_case, world_case
 from tests.strategies import random_plan
 

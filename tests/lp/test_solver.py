@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from greenhop.errors import ConfigError, SolverError
-from greenhop.lp import Options, Solver, Terminal, bound, build, episode_terminal, make_window, solve
+from greenhop.lp.bound import bound
+from greenhop.lp.model import build
 from greenhop.lp.replay import plan_of, replay
-from greenhop.params import Params
-from greenhop.state import Row
+from greenhop.lp.solve import Options, Solver, solve
+from greenhop.lp.window import Terminal, episode_terminal, make_window
+from greenhop.physics.params import Params
+from greenhop.physics.state import Row
 from tests.lp.windows import Case, random_case, scenario_case, tiny_case, tiny_params, world_case
 
 

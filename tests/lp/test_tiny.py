@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from greenhop.lp import Bound, Options, bound
-from greenhop.params import Params
+from greenhop.lp.bound import Bound, bound
+from greenhop.lp.solve import Options
+from greenhop.physics.params import Params
 from tests.lp.naive import naive_bound
 from tests.lp.windows import Case, random_case, scenario_case, tiny_case, tiny_params
 

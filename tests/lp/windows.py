@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from greenhop.config import parse_scenario
-from greenhop.params import Params, build_params
-from greenhop.scenarios import load_scenario
-from greenhop.state import Row, State
-from greenhop.step import initial_state
+from greenhop.physics.params import Params
+from greenhop.physics.state import Row, State
+from greenhop.physics.step import initial_state
+from greenhop.scenario.config import parse_scenario
+from greenhop.scenario.find import load_scenario
+from greenhop.scenario.join import build_params
 from greenhop.world.bank import WorldBank, build_bank
 from tests.strategies import make_case, random_row, random_state
 

@@ -16,8 +16,8 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from greenhop.params import Params
-from greenhop.state import COST_TERMS, Plan, Row, State
+from greenhop.physics.params import Params
+from greenhop.physics.state import COST_TERMS, Plan, Row, State
 
 Array = NDArray[Any]
 N_TERMS = len(COST_TERMS)

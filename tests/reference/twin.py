@@ -1,7 +1,7 @@
 """Oracle of the step: one environment, float64 NumPy, plain loops, written from section 4 of docs/design.md alone.
 
-Quantities travel in plain namespaces whose fields bear the names of `greenhop.state`, without the batch axis. The code
-reads in the order of the design and prefers a loop over an index trick everywhere. It shares nothing with the torch
+Quantities travel in plain namespaces whose fields bear the names of `greenhop.physics.state`, without the batch axis. The
+code reads in the order of the design and prefers a loop over an index trick everywhere. It shares nothing with the torch
 step but names.
 """
 
@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from greenhop.config import ScenarioConfig
-from greenhop.params import Params
-from greenhop.state import COST_TERMS
+from greenhop.physics.params import Params
+from greenhop.physics.state import COST_TERMS
+from greenhop.scenario.config import ScenarioConfig
 
 Array = NDArray[np.float64]
 Space = SimpleNamespace

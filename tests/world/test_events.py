@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from greenhop.simulator import Simulator, build_simulator
-from greenhop.state import Flows, Row
-from greenhop_agents.bounds import episode_bounds
-from greenhop_agents.rules import RULES
+from greenhop.episode.simulator import Simulator, build_simulator
+from greenhop.physics.state import Flows, Row
+from greenhop_agents.policies.rules import RULES
+from greenhop_agents.scoring.bounds import episode_bounds
 
 HOURS = 12
 WUHU = 1  # second site of tri3

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from greenhop.config import ScenarioConfig
-from greenhop.scenarios import load_scenario
-from greenhop.tables import load_table
+from greenhop.scenario.config import ScenarioConfig
+from greenhop.scenario.find import load_scenario
+from greenhop.scenario.tables import load_table
 from greenhop.world.forecast import Forecast, total_work
 from greenhop.world.forecast_bounds import Widening, spread, typical_spread, widen, widened
 from greenhop.world.forecast_error import error_cube, error_sd

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from greenhop.geo import great_circle_km
-from greenhop.params import locations_deg
-from greenhop.scenarios import load_scenario
-from greenhop.tables import load_table
+from greenhop.scenario.find import load_scenario
+from greenhop.scenario.geo import great_circle_km
+from greenhop.scenario.sites import locations_deg
+from greenhop.scenario.tables import load_table
 from greenhop.world.calendar import calendar
 from greenhop.world.cooling import pue_full
 from greenhop.world.places import places_of, table_places

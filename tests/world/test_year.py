@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from greenhop.config import ScenarioConfig
 from greenhop.errors import ConfigError
-from greenhop.params import it_capacity_mw, tariff_rows
-from greenhop.scenarios import load_scenario
+from greenhop.scenario.config import ScenarioConfig
+from greenhop.scenario.find import load_scenario
+from greenhop.scenario.sites import it_capacity_mw, tariff_rows
 from greenhop.world.calendar import calendar
 from greenhop.world.demand import origin_split
 from greenhop.world.tariffs import time_of_use, volume_fees

@@ -1,1 +1,1 @@
-"""Reading the user's own series: one file per source layout, each to a tidy hourly table, all to a world pack."""
+"""Other people's files become series of a world pack; nothing here invents a value without counting it."""

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import greenhop
-from greenhop.config import SPLITS
 from greenhop.errors import ConfigError
 from greenhop.importers.hourly import Hourly
-from greenhop.importers.spec import ImportConfig, InputConfig, read_input, source_record
+from greenhop.importers.inputs import InputConfig
+from greenhop.importers.spec import ImportConfig, read_input, source_record
+from greenhop.scenario.config import SPLITS
 from greenhop.world.given import complete_weeks, split_of
 from greenhop.world.pack import Manifest, RegionClock, SeriesInfo, SplitPlan, info_of, save_pack
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from greenhop.errors import ConfigError
 from greenhop.importers.files import Floats, bad
 from greenhop.importers.hourly import Hourly
+from greenhop.importers.inputs import InputConfig
 from greenhop.importers.pv import pv_cf
 from greenhop.importers.turbine import wind_cf
 from greenhop.world.pack import limits
-
-if TYPE_CHECKING:
-    from greenhop.importers.spec import InputConfig
 
 SHARES = ("pv_cf", "wind_cf", "hydro_cf")
 SLACK = (

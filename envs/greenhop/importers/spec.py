@@ -13,53 +13,15 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from yaml import YAMLError
 
-from greenhop.config import describe
 from greenhop.errors import ConfigError
 from greenhop.importers.hourly import Hourly, Spot, to_hourly
-from greenhop.importers.jobs import JobsConfig, arrivals
-from greenhop.importers.pv import PvConfig
+from greenhop.importers.inputs import InputConfig
+from greenhop.importers.jobs import arrivals
 from greenhop.importers.quantities import check_range, quantity_of
-from greenhop.importers.registry import JOBS, NAMES, SERIES
-from greenhop.importers.turbine import WindConfig
-from greenhop.scenarios import one_line
-from greenhop.world.pack import UNITS, RegionClock, SplitPlan, check_quantity
-
-ARRIVALS = "arrivals"  # of all classes of a job trace
-
-
-class InputConfig(BaseModel):
-    """One file and the quantity it gives one region. `source` and `licence` go into the manifest as they are."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    layout: str
-    path: Path
-    region: Annotated[str, Field(min_length=1, pattern=r"^[^/]+$")]
-    quantity: str
-    source: str = ""
-    licence: str = ""
-    max_gap_h: Annotated[int, Field(ge=0, le=24)] = 3
-    capacity_mw: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    lat_deg: Annotated[float, Field(ge=-90, le=90)] | None = None
-    lon_deg: Annotated[float, Field(ge=-180, le=180)] | None = None
-    pv: PvConfig = PvConfig()
-    wind: WindConfig = WindConfig()
-    jobs: JobsConfig | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _known(self) -> InputConfig:
-        if self.layout not in NAMES:
-            raise ValueError(f"unknown layout {self.layout!r}; allowed: {', '.join(NAMES)}")
-        if self.layout in JOBS:
-            if self.quantity != ARRIVALS or self.jobs is None:
-                raise ValueError(
-                    f"layout {self.layout} gives quantity {ARRIVALS!r} and needs jobs: mean_loading, classes"
-                )
-        elif self.quantity == ARRIVALS:
-            raise ValueError(f"quantity {ARRIVALS!r} comes from a job trace; layouts: {', '.join(JOBS)}")
-        else:
-            check_quantity(self.quantity)
-        return self
+from greenhop.importers.registry import JOBS, SERIES
+from greenhop.scenario.config import describe
+from greenhop.scenario.find import one_line
+from greenhop.world.pack import UNITS, RegionClock, SplitPlan
 
 
 class ImportConfig(BaseModel):

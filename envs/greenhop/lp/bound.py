@@ -13,8 +13,8 @@ from greenhop.lp.model import LinearProgram, build
 from greenhop.lp.replay import plan_of, replay
 from greenhop.lp.solve import Options, solve
 from greenhop.lp.window import Terminal, make_window
-from greenhop.params import Params
-from greenhop.state import Plan, Row, State
+from greenhop.physics.params import Params
+from greenhop.physics.state import Plan, Row, State
 
 
 @dataclass(frozen=True)

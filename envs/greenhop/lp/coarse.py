@@ -15,7 +15,7 @@ import torch
 from greenhop.errors import ConfigError
 from greenhop.lp.columns import Arrays, Index
 from greenhop.lp.window import Window
-from greenhop.state import Row
+from greenhop.physics.state import Row
 
 SUMMED = ("green_mwh", "ppa_mwh", "online_mwh", "next_arrivals_mwh", "inflow_mwh")
 AVERAGED = (

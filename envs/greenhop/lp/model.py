@@ -20,7 +20,7 @@ from greenhop.lp.constraints import masks as row_masks
 from greenhop.lp.objective import columns, offset_cny
 from greenhop.lp.objective import masks as column_masks
 from greenhop.lp.window import Window
-from greenhop.params import Params
+from greenhop.physics.params import Params
 
 
 @dataclass(frozen=True)

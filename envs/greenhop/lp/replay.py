@@ -11,9 +11,9 @@ from torch import Tensor
 from greenhop.lp.columns import Array, Layout
 from greenhop.lp.model import LinearProgram
 from greenhop.lp.window import Terminal, Window
-from greenhop.params import Params
-from greenhop.state import Dispatch, Plan, Row, State
-from greenhop.step import joining, step
+from greenhop.physics.params import Params
+from greenhop.physics.state import Dispatch, Plan, Row, State
+from greenhop.physics.step import joining, step
 
 
 class Replay(NamedTuple):

@@ -10,8 +10,8 @@ import numpy as np
 
 from greenhop.errors import ConfigError
 from greenhop.lp.columns import Array, Arrays, Index, Mask
-from greenhop.params import FIXED_OVERHEAD_SHARE, Params
-from greenhop.state import Row, State
+from greenhop.physics.params import FIXED_OVERHEAD_SHARE, Params
+from greenhop.physics.state import Row, State
 
 
 class Terminal(NamedTuple):

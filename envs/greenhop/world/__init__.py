@@ -1,1 +1,2 @@
-"""The exogenous world: generators, world years, forecasts and the bank that holds them."""
+"""What nobody decides: weather, demand, prices, events and what is forecast of them; how a plan plays out is not
+here."""

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from greenhop.cache import cached, key_of, source_key
-from greenhop.config import SPLITS, ScenarioConfig, Split
-from greenhop.dynamics.deadlines import close_slots
 from greenhop.errors import ConfigError
-from greenhop.params import Params
+from greenhop.physics.dynamics.deadlines import close_slots
+from greenhop.physics.params import Params
+from greenhop.scenario.config import SPLITS, ScenarioConfig, Split
 from greenhop.world.forecast import Forecast
 from greenhop.world.given import pack_checksum
 from greenhop.world.layout import LEADS_H, RowLayout, row_layout

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from greenhop.geo import great_circle_km
-from greenhop.tables import load_table
+from greenhop.scenario.geo import great_circle_km
+from greenhop.scenario.tables import load_table
 
 HEADER = """\
 # Seven regional nodes and fifty city nodes: the scaling test. Three levels of links: a line from every city to its

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from greenhop.tables import load_table
+from greenhop.scenario.tables import load_table
 from greenhop.world.calendar import Calendar, monthly
 from greenhop.world.places import Place
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from greenhop.tables import load_table
+from greenhop.scenario.tables import load_table
 from greenhop.world.places import Place
 
 Array = NDArray[np.float64]

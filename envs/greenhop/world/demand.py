@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from greenhop.config import ScenarioConfig
-from greenhop.geo import great_circle_km
-from greenhop.params import it_capacity_mw, locations_deg
-from greenhop.tables import load_table
+from greenhop.scenario.config import ScenarioConfig
+from greenhop.scenario.geo import great_circle_km
+from greenhop.scenario.sites import it_capacity_mw, locations_deg
+from greenhop.scenario.tables import load_table
 from greenhop.world.calendar import Calendar
 from greenhop.world.noise import ar1, pulses
 from greenhop.world.streams import StreamKey

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from greenhop.config import EventConfig, ScenarioConfig
+from greenhop.scenario.config import EventConfig, ScenarioConfig
 from greenhop.units import HOURS_PER_YEAR
 from greenhop.world.calendar import Calendar
 from greenhop.world.streams import StreamKey

@@ -20,7 +20,7 @@ from functools import cache, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from greenhop.config import ScenarioConfig
+from greenhop.scenario.config import ScenarioConfig
 from greenhop.world.calendar import Calendar
 from greenhop.world.forecast_bounds import spread, typical_spread, widen, widened
 from greenhop.world.forecast_error import error_cube, error_sd

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from greenhop.tables import load_table
+from greenhop.scenario.tables import load_table
 from greenhop.world.places import Place, correlated
 from greenhop.world.streams import StreamKey
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from greenhop.config import ScenarioConfig
 from greenhop.errors import ConfigError
-from greenhop.params import it_capacity_mw, spared_wires
+from greenhop.scenario.config import ScenarioConfig
+from greenhop.scenario.sites import it_capacity_mw, spared_wires
 from greenhop.world.calendar import Calendar
 from greenhop.world.pack import ARRIVALS, Pack, SeriesInfo, SplitPlan, load_pack
 from greenhop.world.tariffs import Prices, export_price, feed_in

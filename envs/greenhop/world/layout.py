@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from greenhop.params import Params
-from greenhop.state import Row
+from greenhop.physics.params import Params
+from greenhop.physics.state import Row
 
 LEADS_H = (1, 2, 3, 6, 12, 24)  # forecast leads shown to agents
 CALENDAR = ("hour_sin", "hour_cos", "weekday_sin", "weekday_cos", "season_sin", "season_cos")

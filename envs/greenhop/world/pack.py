@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from greenhop.config import SPLITS, Split, describe
 from greenhop.errors import ConfigError, DataError
+from greenhop.scenario.config import SPLITS, Split, describe
 
 FORMAT: Final = "greenhop-world-pack"
 VERSION: Final = 1

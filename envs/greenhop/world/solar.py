@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from greenhop.tables import load_table
+from greenhop.scenario.tables import load_table
 from greenhop.world.calendar import Calendar
 from greenhop.world.places import Place
 

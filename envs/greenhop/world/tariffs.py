@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from greenhop.config import ScenarioConfig
-from greenhop.params import spared_wires, tariff_rows
-from greenhop.tables import load_table
+from greenhop.scenario.config import ScenarioConfig
+from greenhop.scenario.sites import spared_wires, tariff_rows
+from greenhop.scenario.tables import load_table
 from greenhop.world.calendar import Calendar
 from greenhop.world.noise import ar1, pulses
 from greenhop.world.places import Place, correlated

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from greenhop.tables import load_table
+from greenhop.scenario.tables import load_table
 from greenhop.world.calendar import Calendar
 from greenhop.world.climate import hydro_share, temperature_c
 from greenhop.world.noise import ar1

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from greenhop.config import SPLITS, ScenarioConfig, SiteConfig
 from greenhop.errors import ConfigError
+from greenhop.scenario.config import SPLITS, ScenarioConfig, SiteConfig
 from greenhop.world.calendar import Calendar, calendar
 from greenhop.world.carbon import carbon_kg_per_mwh
 from greenhop.world.cooling import pue_full

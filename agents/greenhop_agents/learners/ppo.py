@@ -1,0 +1,222 @@
+"""Proximal policy optimisation (Schulman et al., 2017) that never leaves the device: `collect`, `gae`, `update`.
+
+    L(θ) = −mean min(ρ·A, clip(ρ, 1−ε, 1+ε)·A) + c_v·mean (V − R)² − c_e·H,   ρ = π_θ(bid|o) / π_old(bid|o)
+
+The Gaussian lives on bids; `tanh` belongs to the environment, so it needs no Jacobian. Rewards count beyond what price
+following earns, and include the change of the state's potential (reference.py). The learning rate is a tensor that
+follows the measured KL divergence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Generator, Tensor, nn
+
+from greenhop.engines.differentiable import Step
+from greenhop.episode.simulator import Simulator
+from greenhop.scenario.config import Count, NonNegative, Positive
+from greenhop_agents.learners.baseline import at, gain, reference_rewards
+from greenhop_agents.learners.gae import gae
+from greenhop_agents.learners.networks import (
+    Actor,
+    NetworkConfig,
+    build_actor,
+    build_critic,
+    entropy,
+    log_prob,
+    matrix_products,
+)
+from greenhop_agents.learners.parallel import Team
+from greenhop_agents.learners.rollout import Fleet, advance, launch, ticker
+
+METRICS = ("policy_loss", "value_loss", "approx_kl", "clip_fraction", "grad_norm")
+RATE_STEP = 1.5  # how much the learning rate moves when KL leaves its band: as in rsl_rl
+RATE_RANGE = (1e-5, 1e-2)
+
+
+class PpoConfig(BaseModel):
+    """Settings of PPO."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    num_envs: Count = 256
+    horizon: Count = 24
+    epochs: Count = 8
+    batches: Count = 4
+    gamma: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    gae_lambda: Annotated[float, Field(ge=0.0, le=1.0)] = 0.95
+    clip_coef: Positive = 0.2
+    ent_coef: NonNegative = 0.0
+    vf_coef: NonNegative = 0.5
+    learning_rate: Positive = 1e-3
+    target_kl: Positive | None = 0.02  # None keeps the learning rate
+    critic_warmup: Annotated[int, Field(ge=0)] = 0  # updates before the actor follows the critic: after a warm start
+    max_grad_norm: Positive = 1.0
+    bootstrap: bool = False  # whether an episode that ends goes on in the value of its final observation
+    shaping: bool = True  # rewards include the change of the potential, see reference.py
+    bf16: bool = False  # networks are updated in bfloat16 where that is safe (torch.autocast)
+    tf32: bool = False  # and their float32 products in TensorFloat-32, on GPUs that have it; the simulator's never
+    compile: bool | None = None  # the step as machine code; None: on a CPU with a compiler
+    graph: bool = False  # rollout and update as one CUDA graph: needs a GPU, and windows that divide an episode
+    network: NetworkConfig = NetworkConfig()
+
+
+@dataclass
+class Ppo:
+    """Everything that training changes."""
+
+    config: PpoConfig
+    actor: Actor
+    critic: nn.Module
+    optimiser: torch.optim.Optimizer
+    learning_rate: Tensor
+    fleet: Fleet
+    step: Step
+    generator: Generator
+    reference: Tensor  # [E, T]
+    team: Team
+    scale: Tensor  # running root mean square of returns: the critic's unit
+    update: int = 0
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """A rollout, time first."""
+
+    obs: Tensor  # [h, B, O]
+    bid: Tensor  # [h, B, A]
+    log_prob: Tensor  # [h, B]
+    reward: Tensor  # [h, B]
+    value: Tensor  # [h, B]
+    next_value: Tensor  # [h, B]
+    ends: Tensor  # [h, B] bool
+
+
+def build_ppo(
+    sim: Simulator,
+    config: PpoConfig,
+    seed: int,
+    team: Team = Team(),  # noqa: B008 (frozen)
+    reference: Tensor | None = None,
+) -> Ppo:
+    """Networks, optimiser and a staggered fleet; every process of a team builds the same networks and its own part."""
+    torch.manual_seed(seed)
+    device = sim.params.device
+    actor, critic = build_actor(sim, config.network), build_critic(sim, config.network)
+    rate = torch.tensor(config.learning_rate, device=device)
+    on_gpu = device.type == "cuda"
+    parameters = [*actor.parameters(), *critic.parameters()]
+    optimiser = torch.optim.Adam(parameters, lr=rate, capturable=on_gpu, foreach=on_gpu, eps=1e-5)
+    mine = team.share(config.num_envs)
+    return Ppo(
+        config=config,
+        actor=actor,
+        critic=critic,
+        optimiser=optimiser,
+        learning_rate=rate,
+        fleet=launch(sim, mine.stop - mine.start, seed, config.horizon, mine.start),
+        step=ticker(sim, config.compile, derivative=False),
+        generator=Generator(device).manual_seed(seed),
+        reference=reference_rewards(sim, config.shaping) if reference is None else reference,
+        team=team,
+        scale=torch.ones((), device=device),
+    )
+
+
+@torch.no_grad()
+def collect(sim: Simulator, agent: Ppo) -> tuple[Rollout, Fleet]:
+    """Run the policy for `horizon` steps. Noise is drawn for the whole team: its size changes no trajectory."""
+    c, fleet, mine = agent.config, agent.fleet, agent.team.share(agent.config.num_envs)
+    rows: list[tuple[Tensor, ...]] = []
+    for _ in range(c.horizon):
+        obs, usual = fleet.obs, at(agent.reference, sim, fleet.carry)
+        mean, log_std = agent.actor(obs)
+        eps = torch.randn(c.num_envs, mean.shape[1], generator=agent.generator, device=mean.device)[mine]
+        bid = mean + torch.exp(log_std) * eps
+        before = fleet.carry.state
+        fleet, stepped = advance(sim, fleet, torch.tanh(bid), agent.step)
+        reward = stepped.reward - usual
+        if c.shaping:
+            reward = reward + gain(sim.params, before, stepped.final.state)
+        value, after = agent.critic(obs) * agent.scale, torch.zeros_like(usual)
+        if c.bootstrap and stepped.truncated.any():
+            after = agent.critic(stepped.final_obs) * agent.scale
+        ends = stepped.final.state.t >= sim.params.steps
+        rows.append((obs, bid, log_prob(bid, mean, log_std), reward, value, after, ends))
+    seen, bids, logp, reward, values, after, ends = (torch.stack(x) for x in zip(*rows, strict=True))
+    following = torch.cat((values[1:], (agent.critic(fleet.obs) * agent.scale).unsqueeze(0)))
+    return Rollout(seen, bids, logp, reward, values, torch.where(ends, after, following), ends), fleet
+
+
+def update(agent: Ppo, rollout: Rollout) -> dict[str, Tensor]:
+    """Several epochs of minibatches; metrics stay on the device.
+
+    Each minibatch holds equally many steps of every environment, in an order drawn anew per environment and epoch.
+    """
+    c, team = agent.config, agent.team
+    advantage, returns = gae(rollout.reward, rollout.value, rollout.next_value, rollout.ends, c.gamma, c.gae_lambda)
+    centre = team.mean(advantage.mean())
+    spread = team.mean((advantage - centre).square().mean()).sqrt()
+    advantage = (advantage - centre) / (spread + 1e-8)
+    agent.scale.lerp_(team.mean(returns.square().mean()).sqrt().clamp_min(1e-3), 1.0 if agent.update == 0 else 0.05)
+    metrics = torch.zeros(len(METRICS), device=advantage.device)
+    steps, envs = advantage.shape
+    column = torch.arange(envs, device=advantage.device)
+    with matrix_products(c.tf32 and advantage.is_cuda):
+        for _ in range(c.epochs):
+            order = torch.rand(steps, c.num_envs, generator=agent.generator, device=advantage.device).argsort(0)
+            for part in order[:, team.share(c.num_envs)].chunk(c.batches):
+                metrics += _minibatch(agent, rollout, advantage, returns, (part, column.expand_as(part)))
+    agent.update += 1
+    return {f"train/{name}": x for name, x in zip(METRICS, metrics / (c.epochs * c.batches), strict=True)} | {
+        "train/learning_rate": agent.learning_rate.clone(),
+        "train/std": agent.actor.log_std.detach().exp().mean(),
+    }
+
+
+def _minibatch(
+    agent: Ppo, rollout: Rollout, advantage: Tensor, returns: Tensor, where: tuple[Tensor, Tensor]
+) -> Tensor:
+    """One gradient step on the samples `where` (step, environment); `[len(METRICS)]`."""
+    c, warming = agent.config, agent.update < agent.config.critic_warmup
+    obs, bid, old, adv = (x[where].flatten(0, 1) for x in (rollout.obs, rollout.bid, rollout.log_prob, advantage))
+    with torch.autocast(obs.device.type, torch.bfloat16, enabled=c.bf16, cache_enabled=False):
+        mean, log_std = agent.actor(obs)
+        value = agent.critic(obs)
+    log_ratio = log_prob(bid, mean.float(), log_std) - old
+    ratio = log_ratio.exp()
+    policy_loss = -torch.minimum(ratio * adv, ratio.clamp(1 - c.clip_coef, 1 + c.clip_coef) * adv).mean()
+    value_loss = (value.float() - returns[where].flatten() / agent.scale).square().mean()
+    loss = c.vf_coef * value_loss
+    if not warming:
+        loss = loss + policy_loss - c.ent_coef * entropy(log_std)
+    agent.optimiser.zero_grad(set_to_none=False)
+    loss.backward()
+    parameters = agent.optimiser.param_groups[0]["params"]
+    agent.team.mean_gradients(parameters)
+    norm = nn.utils.clip_grad_norm_(parameters, c.max_grad_norm)
+    with torch.no_grad():
+        kl = agent.team.mean(((ratio - 1.0) - log_ratio).mean())
+        clipped = ((ratio - 1.0).abs() > c.clip_coef).float().mean()
+        if not warming:
+            adapt(agent.learning_rate, kl, c.target_kl)
+    agent.optimiser.step()
+    return torch.stack((policy_loss.detach(), value_loss.detach(), kl, clipped, norm))
+
+
+def adapt(learning_rate: Tensor, kl: Tensor, target_kl: float | None) -> None:
+    """Slow down where the policy moved more than twice the target, speed up where less than half; in place, no sync."""
+    if target_kl is None:
+        return
+    faster = torch.where(kl < target_kl / 2.0, learning_rate * RATE_STEP, learning_rate)
+    learning_rate.copy_(torch.where(kl > target_kl * 2.0, learning_rate / RATE_STEP, faster).clamp(*RATE_RANGE))
+
+
+def learn_once(sim: Simulator, agent: Ppo) -> dict[str, Tensor]:
+    """One rollout and its update."""
+    rollout, agent.fleet = collect(sim, agent)
+    return update(agent, rollout) | {"rollout/saving_mean": rollout.reward.mean()}

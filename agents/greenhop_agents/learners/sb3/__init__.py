@@ -1,0 +1,23 @@
+"""Stable-Baselines3 on the batched simulator: the `VecEnv` adapter, our networks, callbacks, models and policies."""
+
+from greenhop_agents.learners.sb3.callbacks import EnvTerms, Keep, Validate, Watch
+from greenhop_agents.learners.sb3.models import build_agent, build_env, build_model, learn, load_sb3, sync_targets
+from greenhop_agents.learners.sb3.policies import HubFeatures, HubPolicy, as_policy
+from greenhop_agents.learners.sb3.vec_env import HubVecEnv
+
+__all__ = [
+    "EnvTerms",
+    "HubFeatures",
+    "HubPolicy",
+    "HubVecEnv",
+    "Keep",
+    "Validate",
+    "Watch",
+    "as_policy",
+    "build_agent",
+    "build_env",
+    "build_model",
+    "learn",
+    "load_sb3",
+    "sync_targets",
+]

@@ -1,0 +1,118 @@
+"""Stable-Baselines3 and sb3-contrib models as an agent's configuration describes them, and their policies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3 import PPO, SAC, TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import configure
+from torch import Tensor
+
+from greenhop.episode.simulator import Simulator
+from greenhop.errors import ConfigError
+from greenhop.scenario.find import one_line
+from greenhop_agents.learners.baseline import reference_rewards
+from greenhop_agents.learners.sb3.callbacks import EnvTerms
+from greenhop_agents.learners.sb3.policies import HubFeatures, HubPolicy, as_policy
+from greenhop_agents.learners.sb3.vec_env import HubVecEnv
+from greenhop_agents.policies.policy import Policy
+
+ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "sac": SAC, "td3": TD3}
+CONTRIB = {"recurrent_ppo": "RecurrentPPO", "tqc": "TQC"}  # classes of sb3-contrib
+
+
+def algorithm_of(name: str) -> type[BaseAlgorithm]:
+    """The class of an algorithm.
+
+    Raises:
+        ConfigError: an unknown name, or one of sb3-contrib where that is not installed.
+    """
+    if name in ALGORITHMS:
+        return ALGORITHMS[name]
+    if name not in CONTRIB:
+        raise ConfigError(f"agent.algorithm = {name!r} is unknown; allowed: {', '.join([*ALGORITHMS, *CONTRIB])}")
+    try:
+        return getattr(import_module("sb3_contrib"), CONTRIB[name])  # type: ignore[no-any-return]
+    except ImportError:
+        raise ConfigError(
+            f"agent.algorithm = {name!r} needs sb3-contrib, which is not installed: pip install 'greenhop[contrib]'"
+        ) from None
+
+
+def build_model(
+    env: HubVecEnv,
+    algorithm: str,
+    seed: int,
+    device: str,
+    options: Mapping[str, Any],
+    network: Mapping[str, Any] | None = None,
+    features: Mapping[str, Any] | None = None,
+) -> BaseAlgorithm:
+    """A model of SB3 or sb3-contrib; `options` are keyword arguments of the algorithm.
+
+    Without `network` and `features` the policy is SB3's own MLP. `features` (keys of `NetworkConfig`) puts our encoder
+    in front of it, for any algorithm; `network` replaces the whole policy of PPO by ours.
+
+    Raises:
+        ConfigError: unknown algorithm or keyword, or a network the algorithm cannot have.
+    """
+    kind = algorithm_of(algorithm)
+    policy: Any = "MlpLstmPolicy" if algorithm == "recurrent_ppo" else "MlpPolicy"
+    if network is not None:
+        if algorithm != "ppo" or features is not None:
+            raise ConfigError(f"agent.network is for algorithm ppo without agent.features, not {algorithm!r}")
+        policy, options = HubPolicy, {**options, "policy_kwargs": {"sim": env.sim, "network": network}}
+    elif features is not None:
+        ours = {
+            "features_extractor_class": HubFeatures,
+            "features_extractor_kwargs": {"sim": env.sim, "network": features},
+        }
+        options = {**options, "policy_kwargs": {**options.get("policy_kwargs", {}), **ours}}
+    try:
+        return kind(policy, env, seed=seed, device=device, **options)
+    except TypeError as error:
+        raise ConfigError(f"agent.options: {error}") from None
+
+
+def load_sb3(agent: Mapping[str, Any], weights: Mapping[str, Tensor], sim: Simulator) -> Policy:
+    """A policy from the weights of a run folder: its network is rebuilt as configured, nothing is unpickled.
+
+    Raises:
+        ConfigError: weights of another network.
+    """
+    model = build_agent(HubVecEnv(sim, agent["num_envs"]), agent, seed=0)
+    try:
+        model.policy.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        raise ConfigError(f"the weights do not fit the network of agent {agent['name']}: {one_line(error)}") from None
+    return as_policy(model, agent["name"])
+
+
+def build_env(sim: Simulator, agent: Mapping[str, Any], seed: int) -> HubVecEnv:
+    """The environments that an agent's configuration asks for."""
+    shaping = bool(agent.get("shaping", False))
+    beyond = reference_rewards(sim, shaping) if agent.get("beyond_price_follow") else None
+    return HubVecEnv(sim, agent["num_envs"], seed, beyond, agent.get("bootstrap", False), shaping)
+
+
+def build_agent(env: HubVecEnv, agent: Mapping[str, Any], seed: int) -> BaseAlgorithm:
+    """The model that an agent's configuration asks for."""
+    networks = agent.get("network"), agent.get("features")
+    return build_model(env, agent["algorithm"], seed, str(env.sim.params.device), agent["options"], *networks)
+
+
+def sync_targets(model: BaseAlgorithm) -> None:
+    """Let target actors start from the actor, whose weights were changed from outside (a warm start)."""
+    if isinstance(model, TD3):
+        model.actor_target.load_state_dict(model.actor.state_dict())
+
+
+def learn(model: BaseAlgorithm, total_steps: int, log_dir: Path, callbacks: Sequence[BaseCallback]) -> None:
+    """Train; curves go to TensorBoard under `log_dir` with SB3's tags plus `env/*`."""
+    model.set_logger(configure(str(log_dir), ["tensorboard"]))
+    model.learn(total_timesteps=total_steps, callback=[EnvTerms(), *callbacks])

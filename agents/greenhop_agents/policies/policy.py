@@ -1,0 +1,45 @@
+"""One protocol for everything that decides: rules, learned policies, Stable-Baselines3 models and LP controllers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from greenhop.episode.simulator import Carry, Simulator
+from greenhop.physics.state import Plan
+
+
+class Policy(Protocol):
+    """Decides a plan for every environment of a batch."""
+
+    @property
+    def name(self) -> str:
+        """How tables and curves call it."""
+        ...
+
+    def reset(self, sim: Simulator) -> None:
+        """Called before the first step of a batch of episodes."""
+        ...
+
+    def decide(self, sim: Simulator, carry: Carry) -> Plan:
+        """The plan for the present step."""
+        ...
+
+
+@dataclass
+class ActionPolicy:
+    """A policy that maps observations `[B, O]` to actions `[B, A]`."""
+
+    name: str
+    act: Callable[[Tensor], Tensor]
+    network: nn.Module | None = None  # of a native agent
+
+    def reset(self, sim: Simulator) -> None:
+        """Nothing to forget."""
+
+    def decide(self, sim: Simulator, carry: Carry) -> Plan:
+        """Observe, act, decode."""
+        return sim.decode(carry, self.act(sim.observe(carry)))

@@ -1,0 +1,1 @@
+"""Tables and pictures of results; nothing here computes a score."""

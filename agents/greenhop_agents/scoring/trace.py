@@ -1,0 +1,107 @@
+"""One episode hour by hour, as arrays to look at: what a policy did, or what the clairvoyant plan would have done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from greenhop.episode.simulator import Simulator
+from greenhop.lp.bound import bound
+from greenhop.lp.replay import plan_at
+from greenhop.physics.params import Params
+from greenhop.physics.state import Flows, Row
+from greenhop.physics.step import step
+from greenhop_agents.policies.policy import Policy
+from greenhop_agents.scoring.bounds import episode_window
+
+Array = NDArray[np.float64]
+Stepped = tuple[Row, Flows]
+
+
+@dataclass(frozen=True)
+class Day:
+    """An episode of one policy; energies in MWh per step, `[T, R]` unless said otherwise."""
+
+    policy: str
+    regions: tuple[str, ...]
+    links: tuple[tuple[str, str], ...]
+    dt_h: float
+    cost_cny: float
+    own: Array  # own green power used
+    storage: Array  # discharged
+    ppa: Array
+    grid: Array
+    diesel: Array
+    facility: Array
+    surplus: Array  # own green power exported or curtailed
+    served: Array
+    capacity: Array  # [R] work a site can do in one step
+    price: Array  # CNY/MWh: grid price with its adder
+    moved: Array  # [L] work that crossed each link, the whole episode
+
+    @property
+    def green_share(self) -> Array:
+        """`[R]` own and contracted green energy used per facility energy."""
+        share: Array = (self.own + self.ppa).sum(0) / np.maximum(self.facility.sum(0), 1e-9)
+        return np.minimum(share, 1.0)
+
+
+def record_policy(sim: Simulator, policy: Policy, start: int) -> Day:
+    """Run `policy` from `start` and keep every step."""
+    policy.reset(sim)
+    with torch.no_grad():
+        return _as_day(policy.name, sim.params, _run(sim, policy, start))
+
+
+def record_bound(sim: Simulator, start: int) -> Day:
+    """Solve the clairvoyant plan of the episode that begins at `start` and keep every step of its replay."""
+    params, state, rows = episode_window(sim, start)
+    plan = bound(params, state, rows).plan
+
+    def replayed() -> Iterator[Stepped]:
+        now = state
+        for t in range(params.steps):
+            row = Row(*(x[t : t + 1] for x in rows))
+            now, flows = step(params, now, plan_at(plan, t), row)
+            yield row, flows
+
+    return _as_day("bound", params, replayed())
+
+
+def _run(sim: Simulator, policy: Policy, start: int) -> Iterator[Stepped]:
+    carry = sim.begin(torch.tensor([start], device=sim.params.device))
+    for _ in range(sim.params.steps):
+        row, _ = sim.unpack(carry)
+        carry, flows = sim.advance(carry, policy.decide(sim, carry))
+        yield row, flows
+
+
+def _as_day(name: str, p: Params, steps: Iterable[Stepped]) -> Day:
+    rows, flows = zip(*steps, strict=True)
+
+    def stack(values: Iterable[Tensor]) -> Array:
+        return torch.cat(list(values)).double().cpu().numpy()
+
+    return Day(
+        policy=name,
+        regions=p.regions,
+        links=p.links,
+        dt_h=p.dt_h,
+        cost_cny=float(stack(f.cost_cny for f in flows).sum()),
+        own=stack(f.green_mwh - f.curtail_mwh - f.export_mwh for f in flows),
+        storage=stack(f.discharge_mwh @ p.unit_of_region for f in flows),
+        ppa=stack(f.ppa_mwh for f in flows),
+        grid=stack(f.grid_mwh for f in flows),
+        diesel=stack(f.diesel_mwh for f in flows),
+        facility=stack(f.facility_mwh for f in flows),
+        surplus=stack(f.curtail_mwh + f.export_mwh for f in flows),
+        served=stack(f.serve_mwh.sum((2, 3)) + f.serve_online_mwh.sum(2) for f in flows),
+        capacity=p.capacity_mwh.sum(-1).double().cpu().numpy(),
+        price=stack(r.grid_price_cny_per_mwh + p.grid_adder_cny_per_mwh for r in rows),
+        moved=stack(f.migrate_mwh.sum((2, 3)) + f.route_mwh.sum(2) for f in flows).sum(0),
+    )

@@ -1,0 +1,1 @@
+"""Policies that exist already: run folders, published weights, and finding either by name."""

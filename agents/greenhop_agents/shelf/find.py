@@ -1,0 +1,43 @@
+"""Policies by name: the rules, the controllers that solve linear programmes, and the run folders of trained agents."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+from greenhop.episode.simulator import Simulator
+from greenhop.errors import ConfigError
+from greenhop_agents.policies.policy import Policy
+from greenhop_agents.policies.rules import RULES
+from greenhop_agents.shelf.pretrained import PREFIX, load_pretrained
+from greenhop_agents.shelf.runs import load_policy
+
+WEIGHTS = ".safetensors"
+PLANNERS = {  # loaded when asked for: they bring the solver along
+    "static": "greenhop_agents.policies.static",
+    "mpc": "greenhop_agents.policies.mpc",
+    "mpc_perfect": "greenhop_agents.policies.mpc",
+}
+
+
+def find_policy(name: str, sim: Simulator) -> Policy:
+    """The policy called `name`: a rule, a planner, a published one, or a run folder written by `scripts/train.py`
+    (or weights in its `checkpoints/`).
+
+    Raises:
+        ConfigError: nothing of that name, or a run trained on another scenario's shapes.
+    """
+    if name in RULES:
+        return RULES[name]()
+    if name in PLANNERS:
+        return cast(Policy, import_module(PLANNERS[name]).PLANNERS[name]())
+    if name.startswith(PREFIX):
+        return load_pretrained(name, sim)
+    if Path(name).is_dir() or Path(name).suffix == WEIGHTS:
+        return load_policy(Path(name), sim)
+    known = [*RULES, *PLANNERS]
+    close = get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise ConfigError(f"policy = {name!r} is unknown; allowed: {', '.join(known)}, or a run folder{hint}")

@@ -1,0 +1,126 @@
+"""Published policies: small weights that ship with the package, each with a model card.
+
+pretrained/hub10-shac.safetensors   weights of the actor
+pretrained/hub10-shac.json          model card: schema, kind, network, scenario, how it was trained, steps, wall time,
+                                    what it and other seeds scored
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from yaml import YAMLError
+
+from greenhop.episode.simulator import Simulator
+from greenhop.errors import ConfigError
+from greenhop.scenario.find import one_line
+from greenhop_agents.learners.learner import load_native
+from greenhop_agents.learners.networks import parse_network
+from greenhop_agents.learners.weights import POLICY
+from greenhop_agents.policies.policy import Policy
+from greenhop_agents.shelf.runs import NATIVE, facts_of, training_of
+from greenhop_agents.shelf.seeds import stored_result, summary
+
+PREFIX = "pretrained/"
+SCHEMA = 1
+MAX_BYTES = 1_000_000
+NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+
+
+def shelf() -> Path:
+    """The folder of published policies."""
+    return Path(str(files("greenhop_agents"))) / "pretrained"
+
+
+def pretrained_names(folder: Path | None = None) -> list[str]:
+    """Names under which published policies can be loaded."""
+    return sorted(f"{PREFIX}{p.stem}" for p in (folder or shelf()).glob("*.safetensors"))
+
+
+def load_pretrained(name: str, sim: Simulator, folder: Path | None = None) -> Policy:
+    """The published policy called `name` (with its prefix).
+
+    Raises:
+        ConfigError: nothing of that name, a damaged card, or weights that do not fit the scenario.
+    """
+    allowed = pretrained_names(folder)
+    if name not in allowed:
+        raise ConfigError(f"policy = {name!r} is not published; allowed: {', '.join(allowed) or 'none yet'}")
+    home, stem = folder or shelf(), name.removeprefix(PREFIX)
+    try:
+        card = json.loads((home / f"{stem}.json").read_text(encoding="utf-8"))
+        weights = load_file(home / f"{stem}.safetensors", device=str(sim.params.device))
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ConfigError(f"policy = {name!r}: the published files cannot be read ({error})") from None
+    if not isinstance(card, dict) or card.get("schema") != SCHEMA or card.get("kind") not in NATIVE:
+        raise ConfigError(f"policy = {name!r}: its model card has another schema than {SCHEMA}")
+    return load_native(name, parse_network(card.get("network")), weights, sim)
+
+
+def publish(run: Path, name: str, others: Sequence[Path] = (), folder: Path | None = None) -> Path:
+    """Copy the best policy of a run folder onto the shelf under `name` and write its model card.
+
+    Args:
+        run: run folder of a native agent, trained and evaluated.
+        name: letters, digits, `-`, `_` and `.`; an older policy of that name is replaced.
+        others: run folders of the same agent with other seeds, whose results the card reports as well.
+        folder: the shelf; None is the one inside the package.
+
+    Raises:
+        ConfigError: not such a run, weights that are too large, or a name that is none.
+    """
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"name = {name!r}: letters, digits, '-', '_' and '.' only, a letter or digit first")
+    facts, weights = facts_of(run), run / POLICY
+    agent = facts["agent"]
+    if agent["kind"] not in NATIVE:
+        raise ConfigError(f"{run}: only the native agents ({', '.join(NATIVE)}) are published, not {agent['kind']}")
+    if not weights.is_file():
+        raise ConfigError(f"{run}: {POLICY} is missing; train to the end first")
+    if weights.stat().st_size > MAX_BYTES:
+        raise ConfigError(f"{weights} has {weights.stat().st_size} bytes, allowed are {MAX_BYTES}")
+    for other in others:
+        theirs = facts_of(other)
+        if (theirs["agent"], theirs["scenario"]) != (agent, facts["scenario"]):
+            raise ConfigError(f"others: {other} was trained with another agent or scenario than {run}")
+    card = {
+        "schema": SCHEMA,
+        "name": name,
+        "kind": agent["kind"],
+        "scenario": facts["scenario"],
+        "network": agent["options"].get("network", {}),
+        "agent": agent,
+        "seed": facts["seed"],
+        "training": training_of(run),
+        "git_commit": facts["git_commit"],
+        "packages": facts["packages"],
+        "results": results([run, *others]),
+    }
+    target = (folder or shelf()) / f"{name}.safetensors"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(weights.read_bytes())
+    target.with_name(f"{name}.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    return target
+
+
+def results(runs: Sequence[Path]) -> dict[str, Any]:
+    """What the final evaluations of some seeds say: `split`, `episodes`, and those keys of `seeds.summary`."""
+    try:
+        asked = [OmegaConf.load(run / "config.yaml").evaluation for run in runs]
+    except (OSError, YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"a run folder without a readable config.yaml ({one_line(error)})") from None
+    if any(other != asked[0] for other in asked):
+        raise ConfigError(f"evaluation.* of {runs[0]} and the other runs differ: scores cannot stand side by side")
+    facts = facts_of(runs[0])
+    found = summary(facts["agent"]["name"], facts["scenario"], [stored_result(run) for run in runs])
+    seeds = [{key: value for key, value in one.items() if key != "folder"} for one in found["runs"]]
+    return {"split": asked[0].split, "episodes": asked[0].episodes, "runs": seeds, "iqm_score": found["iqm_score"]}

@@ -1,0 +1,1 @@
+"""Questions asked of the environment once in a while: calibration, margins, tuning."""

@@ -1,0 +1,192 @@
+"""The compiled step: deciding, stepping, rewarding and observing as one program of straight-line machine code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from greenhop.compiler.cpp_text import Layout
+from greenhop.compiler.cpu import has_compiler
+from greenhop.compiler.program import BoundCall, Program, to_first
+from greenhop.episode.simulator import Carry, Simulator
+from greenhop.physics.rewards import report, reward_of
+from greenhop.physics.state import State
+
+
+class Tick(NamedTuple):
+    """What one step gives, batch first."""
+
+    obs: Tensor  # [B, O] after the step, before any restart
+    reward: Tensor  # [B]
+    reported: Tensor  # [B, len(REPORTED)]
+
+
+def tick(sim: Simulator, carry: Carry, action: Tensor) -> tuple[Carry, Tick]:
+    """One step with actions `[B, A]`, its reward and report, and the observation after it."""
+    carry, flows = sim.act(carry, action)
+    return carry, Tick(sim.observe(carry), reward_of(sim.params, flows), report(sim.params, flows))
+
+
+class Programs(NamedTuple):
+    """What environments with the same physics share."""
+
+    begin: Program  # rows and backlogs `[B, …]` → state batch last, observations
+    step: Program  # state batch last and actions `[B, A]` → state batch last after the step, and its `Tick`
+
+
+def programs_of(sim: Simulator) -> Programs:
+    """The beginning of an episode and the step as programs; neither is compiled yet.
+
+    On a GPU observations and reports lie batch last too: neighbouring threads write neighbouring numbers.
+    """
+
+    def begin(table: Tensor, row: Tensor, warm_mwh: Tensor) -> tuple[State, Tensor]:
+        own = with_table(sim, table)
+        carry = own.begin_at(row, warm_mwh)
+        return carry.state, own.observe(carry)
+
+    def step(table: Tensor, state: State, action: Tensor) -> tuple[State, Tick]:
+        carry, seen = tick(with_table(sim, table), present(table, state), action)
+        return carry.state, seen
+
+    (carry, action), table, outside = examples(sim, 1), sim.bank.table, outside_of(sim)
+    states: list[Layout] = ["last"] * len(carry.state)
+    opening = sim.bank.opening(torch.zeros(1, dtype=torch.int64, device=sim.params.device))
+    return Programs(
+        Program(begin, table, opening, "first", [*states, outside]),
+        Program(step, table, (carry.state, action), [*states, "first"], [*states, *[outside] * len(Tick._fields)]),
+    )
+
+
+def outside_of(sim: Simulator) -> Layout:
+    """Where the batch of what a program shows the world lies fastest."""
+    return "last" if sim.params.device.type == "cuda" else "first"
+
+
+def present(table: Tensor, state: State) -> Carry:
+    """The carry of a state: the row it is in follows from it."""
+    return Carry(state, table.index_select(0, state.world_row + state.t))
+
+
+def to_compile(sim: Simulator, compile: bool | None) -> bool:
+    """Whether to compile; None leaves it to the machine: on a CPU where a compiler is installed."""
+    return sim.params.device.type == "cpu" and has_compiler() if compile is None else compile
+
+
+def examples(sim: Simulator, batch: int) -> tuple[Carry, Tensor]:
+    """A carry and an action of the right shapes."""
+    carry = sim.begin(torch.zeros(batch, dtype=torch.int64, device=sim.params.device))
+    return carry, carry.packed.new_zeros(batch, sim.action_size)
+
+
+def with_table(sim: Simulator, table: Tensor) -> Simulator:
+    """World rows as an input: others with the same physics share the compiled code."""
+    return replace(sim, bank=replace(sim.bank, table=table))
+
+
+class CompiledSteps:
+    """`num_envs` running environments behind two compiled programs.
+
+    The state lives batch last in two sets of tensors that take turns; nothing is compiled after construction and
+    nothing synchronises with the device. Flows are not kept. An episode that ended must be restarted before it goes on.
+
+    Args:
+        sim: the simulator.
+        num_envs: how many environments.
+        programs: those of a simulator with the same physics, to share.
+    """
+
+    def __init__(self, sim: Simulator, num_envs: int, programs: Programs | None = None) -> None:
+        self.sim, self.num_envs = sim, num_envs
+        self.programs = programs or programs_of(sim)
+        step, n = self.programs.step, len(State._fields)
+        self._states, self._turn = [step.empty(num_envs)[:n] for _ in range(2)], 0
+        self._fixed = [sim.bank.table.new_zeros(num_envs, sim.action_size), *step.empty(num_envs, first=n)]
+        self._calls = self._bind()
+        opening = sim.bank.opening(torch.zeros(num_envs, dtype=torch.int64, device=sim.params.device))
+        self._obs = self.programs.begin.empty(num_envs, first=n)[0]
+        self._beginnings = [
+            self.programs.begin.bind(sim.bank.table, opening, [*state, self._obs], num_envs) for state in self._states
+        ]
+
+    def _bind(self) -> list[BoundCall]:
+        """Calls from either set of states to the other."""
+        action, *made = self._fixed
+        return [
+            self.programs.step.bind(self.sim.bank.table, [*one, action], [*other, *made], self.num_envs)
+            for one, other in (self._states, self._states[::-1])
+        ]
+
+    @property
+    def state(self) -> list[Tensor]:
+        """Of the running episodes, `[…, B]`."""
+        return self._states[self._turn]
+
+    def begin(self, start: Tensor) -> Tensor:
+        """Start episodes everywhere, `start` `[B]` int64; observations `[B, O]`."""
+        return self._begin(start, self._turn)
+
+    def _begin(self, start: Tensor, where: int) -> Tensor:
+        """Start episodes in one of the sets of states."""
+        call, n = self._beginnings[where], len(State._fields)
+        for number, x in enumerate(self.sim.bank.opening(start)):
+            call.give(number, x)
+        made = self.programs.begin.empty(self.num_envs, first=n)
+        call.receive(n, made[0])
+        call()
+        (self._obs,) = self._batch_first(made)
+        return self._obs
+
+    def _batch_first(self, made: Sequence[Tensor]) -> Sequence[Tensor]:
+        return made if outside_of(self.sim) == "first" else [to_first(x) for x in made]
+
+    @property
+    def carry(self) -> Carry:
+        """A batch-first copy of the running episodes."""
+        state = State(*(to_first(x).clone(memory_format=torch.contiguous_format) for x in self.state))
+        return present(self.sim.bank.table, state)
+
+    def step(self, action: Tensor) -> Tick:
+        """One step with `[B, A]` actions."""
+        call, n = self._calls[self._turn], len(State._fields)
+        call.give(n, action.contiguous())
+        made = self.programs.step.empty(self.num_envs, first=n)
+        for number, x in enumerate(made, n):
+            call.receive(number, x)
+        call()
+        self._turn ^= 1
+        done = Tick(*self._batch_first(made))
+        self._obs = done.obs
+        return done
+
+    @cached_property
+    def _in_place(self) -> tuple[list[BoundCall], list[NDArray[Any]]]:
+        """Calls whose action and results stay where they are, and those as arrays."""
+        return self._bind(), [x.numpy() for x in self._fixed]
+
+    def step_arrays(self, action: NDArray[np.float32]) -> list[NDArray[Any]]:
+        """The same from and to NumPy, on a CPU; what it returns is overwritten by the next call."""
+        calls, (given, *made) = self._in_place
+        given[...] = action
+        calls[self._turn]()
+        self._turn ^= 1
+        self._obs = self._fixed[1]
+        return made
+
+    def restart(self, envs: NDArray[np.int64], start: Tensor) -> Tensor:
+        """Begin new episodes in `envs` `[N]` (known to the host) at their `start` `[B]`; all observations `[B, O]`."""
+        if len(envs) == self.num_envs:
+            return self.begin(start)
+        index, old, spare = torch.from_numpy(envs).to(start.device), self._obs, self._turn ^ 1
+        fresh = self._begin(start, spare)
+        for ours, x in zip(self.state, self._states[spare], strict=True):
+            ours.index_copy_(-1, index, x.index_select(-1, index))
+        self._obs = old.index_copy(0, index, fresh.index_select(0, index))
+        return self._obs

@@ -1,0 +1,155 @@
+"""`Simulator`: parameters, world, decoder and observer of one scenario, and the pure functions that move an episode on.
+
+Gymnasium shells, learners, CUDA graphs and gradients through time all call these functions; nothing here keeps state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from greenhop.episode.decoders.base import Decoder, action_size
+from greenhop.episode.decoders.find import build_decoder
+from greenhop.episode.observations import Observer, build_observer
+from greenhop.physics.params import Params
+from greenhop.physics.state import Flows, Plan, Row, State
+from greenhop.physics.step import initial_state, step
+from greenhop.scenario.config import ScenarioConfig, Split
+from greenhop.scenario.find import load_scenario
+from greenhop.scenario.join import build_params, check_clock
+from greenhop.world.bank import WorldBank, build_bank
+from greenhop.world.layout import Seen
+
+
+class Carry(NamedTuple):
+    """A running batch of episodes: the state, and the packed row of the present step."""
+
+    state: State
+    packed: Tensor  # [B, C]
+
+
+class Shapes(NamedTuple):
+    """What can be said of a scenario without its world."""
+
+    params: Params
+    decoder: Decoder
+    observer: Observer
+
+    @property
+    def action_size(self) -> int:
+        """A: length of a flat action in −1…1."""
+        return action_size(self.decoder.parts)
+
+    @property
+    def obs_size(self) -> int:
+        """O: length of a flat observation."""
+        return self.observer.size
+
+
+def shapes_of(
+    scenario: ScenarioConfig, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> Shapes:
+    """Parameters, decoder and observer of a checked scenario; no weather is generated."""
+    params = build_params(scenario, dtype, device)
+    check_clock(params)
+    return Shapes(params, build_decoder(params, scenario.decoder), build_observer(params))
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """One scenario, ready to run on one device with one dtype."""
+
+    scenario: ScenarioConfig
+    params: Params
+    bank: WorldBank
+    decoder: Decoder
+    observer: Observer
+
+    @property
+    def action_size(self) -> int:
+        """A: length of a flat action in −1…1."""
+        return action_size(self.decoder.parts)
+
+    @property
+    def obs_size(self) -> int:
+        """O: length of a flat observation."""
+        return self.observer.size
+
+    def begin(self, start: Tensor) -> Carry:
+        """Start episodes. `start` `[B]` int64 indexes `bank.starts`."""
+        return self.begin_at(*self.bank.opening(start))
+
+    def begin_at(self, row: Tensor, warm_mwh: Tensor) -> Carry:
+        """Start episodes in rows `[B]` int64 of the table with backlogs `[B, R, K, S]`."""
+        return Carry(initial_state(self.params, warm_mwh, row), self.bank.table.index_select(0, row))
+
+    def unpack(self, carry: Carry) -> tuple[Row, Seen]:
+        """The present row, for the step and for the eye."""
+        return self.bank.layout.unpack(carry.packed)
+
+    def observe(self, carry: Carry) -> Tensor:
+        """`[B, O]` observations."""
+        return self.observer(carry.state, *self.unpack(carry))
+
+    def decode(self, carry: Carry, action: Tensor) -> Plan:
+        """The plan that action `[B, A]` stands for."""
+        return self.decoder(action, carry.state, *self.unpack(carry))
+
+    def advance(self, carry: Carry, plan: Plan) -> tuple[Carry, Flows]:
+        """One step with a full-resolution plan."""
+        row, _ = self.unpack(carry)
+        state, flows = step(self.params, carry.state, plan, row)
+        return Carry(state, self.bank.table.index_select(0, state.world_row + state.t)), flows
+
+    def act(self, carry: Carry, action: Tensor) -> tuple[Carry, Flows]:
+        """One step with an action `[B, A]`."""
+        return self.advance(carry, self.decode(carry, action))
+
+
+def choose(done: Tensor, fresh: Carry, old: Carry) -> Carry:
+    """Per environment: `fresh` where `done` `[B]`, else `old`."""
+    state = State(*(_pick(done, a, b) for a, b in zip(fresh.state, old.state, strict=True)))
+    return Carry(state, _pick(done, fresh.packed, old.packed))
+
+
+def _pick(done: Tensor, fresh: Tensor, old: Tensor) -> Tensor:
+    return torch.where(done.reshape(-1, *[1] * (old.dim() - 1)), fresh, old)
+
+
+Integers = TypeVar("Integers", Tensor, NDArray[np.int64])
+
+
+def random_start(seed: Integers, env: Integers, episode: Integers, n_starts: int) -> Integers:
+    """`[B]` int64 start of each environment's episode: a hash of (seed, environment, episode), whatever the batch.
+
+    The 32-bit finaliser of MurmurHash3 (Appleby, public domain), in int64 so that nothing overflows into the sign.
+    """
+    x = (seed * 0x9E3779B1 + env * 0x85EBCA77 + episode * 0xC2B2AE3D) & 0xFFFFFFFF
+    for multiplier, shift in ((0x85EBCA6B, 16), (0xC2B2AE35, 13)):
+        x = ((x ^ (x >> shift)) * multiplier) & 0xFFFFFFFF
+    return (x ^ (x >> 16)) % n_starts
+
+
+def build_simulator(
+    scenario: ScenarioConfig | str,
+    split: Split = "train",
+    *,
+    overrides: Sequence[str] = (),
+    year_ids: Sequence[int] | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> Simulator:
+    """Load a scenario by name (or take a checked one), generate its world and put everything on a device.
+
+    Raises:
+        ConfigError: for anything the scenario schema, the split or the year ids do not allow.
+    """
+    config = scenario if isinstance(scenario, ScenarioConfig) else load_scenario(scenario, overrides)
+    params, decoder, observer = shapes_of(config, dtype, device)
+    return Simulator(config, params, build_bank(config, params, split, year_ids), decoder, observer)

@@ -1,0 +1,71 @@
+"""What a step is worth, and the numbers reported about it: rewards, constraint costs, named quantities."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from greenhop.physics.params import Params
+from greenhop.physics.state import COST_TERMS, Flows
+
+QUANTITIES = (
+    "facility_mwh",
+    "green_used_mwh",
+    "grid_mwh",
+    "ppa_mwh",
+    "curtailed_mwh",
+    "exported_mwh",
+    "unserved_mwh",
+    "carbon_kg",
+    "served_mwh",
+    "missed_mwh",
+    "migrated_mwh",
+    "data_gb",
+)
+REPORTED = (*(f"{term}_cny" for term in COST_TERMS), *QUANTITIES)
+SITE_QUANTITIES = ("it_mwh", "facility_mwh", "green_mwh", "self_used_mwh", "exported_mwh", "curtailed_mwh")
+CONSTRAINT_TERMS = ("missed", "unserved", "green_gap", "direct_rule")
+
+
+def reward_of(params: Params, flows: Flows) -> Tensor:
+    """`[B]` reward: minus the step's cost, in units of `cost_scale`."""
+    return -flows.cost_cny.sum(-1) / params.cost_scale_cny
+
+
+def constraint_cost(params: Params, flows: Flows) -> Tensor:
+    """`[B, 4]` costs of broken promises (missed work, unserved load, green share, direct supply), as in the reward."""
+    columns = [COST_TERMS.index(term) for term in CONSTRAINT_TERMS]
+    return flows.cost_cny[:, columns] / params.cost_scale_cny
+
+
+def report(params: Params, flows: Flows) -> Tensor:
+    """`[B, len(REPORTED)]` cost terms and physical quantities of a step, summed over regions."""
+    solar_heat = flows.discharge_mwh @ params.is_csp
+    by_region = (
+        flows.facility_mwh,
+        flows.green_mwh - flows.curtail_mwh - flows.export_mwh + flows.ppa_mwh,
+        flows.grid_mwh,
+        flows.ppa_mwh,
+        flows.curtail_mwh,
+        flows.export_mwh,
+        flows.unserved_mwh,
+        flows.carbon_kg,
+    )
+    facility, green, *others = torch.stack(by_region, dim=-1).sum(1).unbind(-1)
+    quantities = (
+        facility,
+        green + solar_heat,
+        *others,
+        flows.serve_mwh.sum((1, 2, 3)) + flows.serve_online_mwh.sum((1, 2)),
+        flows.missed_mwh.sum((1, 2)) + flows.missed_online_mwh.sum((1, 2)),
+        flows.migrate_mwh.sum((1, 2, 3)) + flows.route_mwh.sum((1, 2)),
+        flows.data_gb.sum(-1),
+    )
+    return torch.cat((flows.cost_cny, torch.stack(quantities, dim=-1)), dim=-1)
+
+
+def report_sites(flows: Flows) -> Tensor:
+    """`[B, R, len(SITE_QUANTITIES)]` energy of a step by site; `self_used` is own green power that stayed on site."""
+    used = flows.green_mwh - flows.curtail_mwh - flows.export_mwh
+    quantities = (flows.it_mwh, flows.facility_mwh, flows.green_mwh, used, flows.export_mwh, flows.curtail_mwh)
+    return torch.stack(quantities, dim=-1)

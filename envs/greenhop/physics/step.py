@@ -1,0 +1,118 @@
+"""The step: one sentence that composes the dynamics. Pure, batched, differentiable, without host synchronisation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from greenhop.physics.dynamics.cool import facility_energy
+from greenhop.physics.dynamics.deadlines import close_slots
+from greenhop.physics.dynamics.dispatch import follow_plan, merit_order, power_limits
+from greenhop.physics.dynamics.migrate import migrate
+from greenhop.physics.dynamics.route import route
+from greenhop.physics.dynamics.serve import serve_deferrable, serve_online
+from greenhop.physics.dynamics.settle import carbon_kg, direct_gap, green_gap, meter_peak, step_costs, terminal_cost
+from greenhop.physics.dynamics.store import store
+from greenhop.physics.ops import per_pool, per_region
+from greenhop.physics.params import Params
+from greenhop.physics.state import COST_TERMS, Flows, Plan, Row, State
+
+
+def initial_state(params: Params, backlog_mwh: Tensor, world_row: Tensor) -> State:
+    """The state before the first step.
+
+    Args:
+        params: scenario.
+        backlog_mwh: `[B, R, K, S]` warm backlog, the first step's arrivals included.
+        world_row: `[B]` int64 row of the world bank where the episode starts.
+    """
+    batch = backlog_mwh.shape[0]
+    return State(
+        backlog_mwh=backlog_mwh,
+        soc_mwh=params.soc_start_mwh.expand(batch, -1),
+        peak_mw=params.peak_start_mw.expand(batch, -1),
+        green_gap_mwh=torch.zeros_like(params.peak_start_mw).expand(batch, -1),
+        direct_gap_mwh=params.peak_start_mw.new_zeros(params.n_regions, 2).expand(batch, -1, -1),
+        t=torch.zeros_like(world_row),
+        world_row=world_row,
+    )
+
+
+def phase_of(params: Params, state: State) -> Tensor:
+    """`[B]` int64 position of the deadline clock."""
+    return (state.world_row + state.t) % params.period
+
+
+def pool_room(params: Params, row: Row) -> Tensor:
+    """`[B, R, P]` MWh of work the pools can serve in this step."""
+    return params.capacity_mwh * row.site_availability.unsqueeze(-1)
+
+
+def step(params: Params, state: State, plan: Plan, row: Row) -> tuple[State, Flows]:
+    """One step of docs/design.md §4.
+
+    Args:
+        params: scenario.
+        state: before the step; its backlog already holds this step's arrivals.
+        plan: full-resolution decisions; clipped to feasibility, and unchanged where feasible.
+        row: the world of this step.
+
+    Returns:
+        The next state (with the next step's arrivals in its backlog) and everything that happened.
+    """
+    p, phase = params, phase_of(params, state)
+    room, link_gb = pool_room(p, row), p.link_gb * row.link_availability
+    routed, presented, route_gb = route(p, plan.route_mwh, row.online_mwh, link_gb)
+    online = serve_online(p, plan.serve_online_mwh, presented, room)
+    left = (room - per_pool(online, p.online_pool)).clamp_min(0.0)
+    served = serve_deferrable(p, plan.serve_mwh, state.backlog_mwh, p.rate_limit.index_select(0, phase), left)
+    waiting = (state.backlog_mwh - served).clamp_min(0.0)
+    movable = p.movable.index_select(0, phase)
+    moved, kept, move_gb = migrate(p, plan.migrate_mwh, waiting, movable, (link_gb - route_gb).clamp_min(0.0))
+    deferred, missed = close_slots(kept, p.closes.index_select(0, phase))
+    work = per_pool(online, p.online_pool) + per_pool(served.sum(-1), p.deferrable_pool)
+    it, facility = facility_energy(p, work, room, row.pue_full)
+    stored = store(p, plan.charge_mwh, plan.discharge_mwh, plan.spill_mwh, state.soc_mwh, row.inflow_mwh, facility)
+    load = (facility + per_region(stored.charge - stored.discharge, p.unit_of_region)).clamp_min(0.0)
+    limits = power_limits(p, load, row)
+    power = merit_order(p, row, limits) if plan.dispatch is None else follow_plan(p, plan.dispatch, row, limits)
+    flows = Flows(
+        route_mwh=routed,
+        serve_online_mwh=online,
+        migrate_mwh=moved,
+        serve_mwh=served,
+        charge_mwh=stored.charge,
+        discharge_mwh=stored.discharge,
+        spill_mwh=stored.spill,
+        missed_online_mwh=presented - online,
+        missed_mwh=missed,
+        data_gb=route_gb + move_gb,
+        it_mwh=it,
+        facility_mwh=facility,
+        green_mwh=row.green_mwh,
+        ppa_mwh=power.ppa,
+        grid_mwh=power.grid,
+        diesel_mwh=power.diesel,
+        unserved_mwh=power.unserved,
+        export_mwh=power.export,
+        curtail_mwh=power.curtail,
+        carbon_kg=carbon_kg(p, row, power.grid, power.diesel),
+        cost_cny=facility.new_zeros(facility.shape[0], len(COST_TERMS)),
+    )
+    after = State(
+        backlog_mwh=deferred + joining(p, row.next_arrivals_mwh, phase),
+        soc_mwh=stored.soc,
+        peak_mw=meter_peak(p, flows, state.peak_mw),
+        green_gap_mwh=green_gap(p, flows, state.green_gap_mwh),
+        direct_gap_mwh=direct_gap(p, flows, state.direct_gap_mwh),
+        t=state.t + 1,
+        world_row=state.world_row,
+    )
+    terminal = terminal_cost(p, deferred, stored.soc, after.t == p.steps)
+    return after, flows._replace(cost_cny=step_costs(p, row, flows, state, after, terminal))
+
+
+def joining(params: Params, arrivals_mwh: Tensor, phase: Tensor) -> Tensor:
+    """`[B, R, K, S]`: arrivals `[B, R, K]` of the step after `phase` `[B]`, put into the slot they join."""
+    slot = params.joins.index_select(0, (phase + 1) % params.period)
+    return arrivals_mwh.unsqueeze(-1) * slot.unsqueeze(1)

@@ -1,0 +1,25 @@
+"""Distances on the sphere and what light in fibre makes of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from greenhop.scenario.tables import load_table
+from greenhop.units import EARTH_RADIUS_KM
+
+
+def great_circle_km(a_deg: NDArray[np.float64], b_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Haversine distance; `a_deg` and `b_deg` are `[..., 2]` latitude and longitude, broadcast against each other."""
+    a, b = np.radians(a_deg), np.radians(b_deg)
+    lat_a, lat_b = a[..., 0], b[..., 0]
+    h = np.sin((lat_b - lat_a) / 2) ** 2 + np.cos(lat_a) * np.cos(lat_b) * np.sin((b[..., 1] - a[..., 1]) / 2) ** 2
+    km: NDArray[np.float64] = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(h, 0.0, 1.0)))
+    return km
+
+
+def latency_ms(km: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One-way latency of a fibre over `km` as the crow flies (routing factor and equipment: network table)."""
+    t = load_table("network")
+    latency: NDArray[np.float64] = km * t["fibre_ms_per_km"] * t["routing_factor"] + t["equipment_ms"]
+    return latency

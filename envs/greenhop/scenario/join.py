@@ -1,0 +1,230 @@
+"""A checked scenario and the tables become `Params`: the numbers a step needs."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from greenhop.errors import ConfigError
+from greenhop.physics.ops import gather_ends
+from greenhop.physics.params import Params
+from greenhop.scenario.config import POOLS, DeferrableClassConfig, ScenarioConfig
+from greenhop.scenario.geo import great_circle_km, latency_ms
+from greenhop.scenario.sites import it_capacity_mw, locations_deg, spared_wires, tariff_rows
+from greenhop.scenario.storage import storage_arrays, unit_facts
+from greenhop.scenario.tables import load_table
+from greenhop.units import GB_PER_HOUR_PER_GBPS, HOURS_PER_MONTH, HOURS_PER_YEAR, KG_PER_T
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def build_params(
+    scenario: ScenarioConfig, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> Params:
+    """Join a checked scenario with the tables; computed in float64, then cast."""
+    arrays = {
+        **_computing(scenario),
+        **_clock(scenario),
+        **_network(scenario),
+        **storage_arrays(scenario),
+        **_power(scenario),
+        **_money(scenario),
+    }
+    joined: dict[str, Any] = {key: torch.from_numpy(x) if isinstance(x, np.ndarray) else x for key, x in arrays.items()}
+    exact = Params(
+        name=scenario.name,
+        regions=tuple(scenario.sites),
+        deferrable=tuple(scenario.deferrable),
+        online=tuple(scenario.online),
+        pools=tuple(p for p in POOLS if p in scenario.pools),
+        units=tuple(scenario.storage),
+        dt_h=scenario.dt_h,
+        steps=scenario.steps,
+        rows_per_year=round(HOURS_PER_YEAR / scenario.dt_h),
+        cost_scale_cny=_cost_scale(scenario),
+        **joined,
+    )
+    return exact.to(device, dtype)
+
+
+def _computing(scenario: ScenarioConfig) -> dict[str, NDArray[Any]]:
+    pools = [p for p in POOLS if p in scenario.pools]
+    shares = np.array([scenario.pools[p].capacity_share for p in pools])
+    return {
+        "capacity_mwh": it_capacity_mw(scenario)[:, None] * shares * scenario.dt_h,
+        "idle_share": np.array([scenario.pools[p].idle_share for p in pools]),
+        "online_pool": np.array([[float(c.pool == p) for p in pools] for c in scenario.online.values()]).reshape(
+            len(scenario.online), len(pools)
+        ),
+        "deferrable_pool": np.array([[float(c.pool == p) for p in pools] for c in scenario.deferrable.values()]),
+    }
+
+
+def _clock(scenario: ScenarioConfig) -> dict[str, Any]:
+    """Deadline tables by phase: see "Clock" in docs/design.md."""
+    classes = list(scenario.deferrable.values())
+    quanta = [round(c.quantum_h / scenario.dt_h) for c in classes]
+    period = math.lcm(*quanta)
+    per_class = [_slots_of(c, q, period, scenario.dt_h) for c, q in zip(classes, quanta, strict=True)]
+    used = [int(joins.max()) + 1 for _, joins in per_class]
+    n_slots = max(used)
+    shape = (period, len(classes), n_slots)
+    slack, rate_limit, joins = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    closes = np.zeros(shape[:2])
+    slots_used = np.zeros(shape[1:])
+    phases = np.arange(period)
+    for k, (cls, q, (first_slack, join)) in enumerate(zip(classes, quanta, per_class, strict=True)):
+        slack[:, k] = first_slack[:, None] + q * np.arange(n_slots)
+        rate_limit[:, k] = np.minimum(1.0, np.maximum(cls.max_rate_per_h * scenario.dt_h, 1.0 / (slack[:, k] + 1.0)))
+        joins[phases, k, join] = 1.0
+        closes[:, k] = (phases + 1) % q == 0
+        slots_used[k, : used[k]] = 1.0
+    return {
+        "period": period,
+        "slack": slack,
+        "rate_limit": rate_limit,
+        "joins": joins,
+        "closes": closes,
+        "slots_used": slots_used,
+        "movable": (slack > 0) * slots_used,
+    }
+
+
+def _slots_of(
+    cls: DeferrableClassConfig, quantum: int, period: int, dt_h: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Per phase: slack of slot 0, and the slot that work arriving now joins (the latest due within the window)."""
+    phases = np.arange(period)
+    first_slack = quantum - 1 - phases % quantum
+    window = round(cls.window_h / dt_h)
+    return first_slack, (window - first_slack) // quantum
+
+
+def _network(scenario: ScenarioConfig) -> dict[str, Any]:
+    table = load_table("network")
+    names = list(scenario.sites)
+    places = locations_deg(scenario)
+    both_ways = [(link, *ends) for link in scenario.links for ends in (link.between, link.between[::-1])]
+    source = np.array([names.index(a) for _, a, _ in both_ways], dtype=np.int64)
+    target = np.array([names.index(b) for _, _, b in both_ways], dtype=np.int64)
+    latency = latency_ms(great_circle_km(places[source], places[target]))
+    gbps = [
+        table["tenant_slice_gbps"] * table["migration_share_of_slice"]
+        if link.bandwidth_gbps is None
+        else link.bandwidth_gbps
+        for link, _, _ in both_ways
+    ]
+    price = [
+        table["price_cny_per_gb"] if link.price_cny_per_gb is None else link.price_cny_per_gb
+        for link, _, _ in both_ways
+    ]
+    staged = np.array([link.staged for link, _, _ in both_ways])
+    online, deferrable = list(scenario.online.values()), scenario.deferrable
+    whitelist = scenario.demand.migration_whitelist
+    allowed = [
+        [float(ms <= c.latency_budget_ms and (k not in whitelist or b in whitelist[k])) for k, c in deferrable.items()]
+        for ms, (_, _, b) in zip(latency, both_ways, strict=True)
+    ]
+    gb = np.array([c.gb_per_mwh for c in deferrable.values()])
+    n_links = len(both_ways)
+    return {
+        "links": tuple((a, b) for _, a, b in both_ways),
+        "link_source": source,
+        "link_target": target,
+        "links_out": gather_ends(source.tolist(), len(names)),
+        "links_in": gather_ends(target.tolist(), len(names)),
+        "link_gb": np.array(gbps, dtype=np.float64) * GB_PER_HOUR_PER_GBPS * scenario.dt_h,
+        "link_price_cny_per_gb": np.array(price, dtype=np.float64),
+        "route_allowed": np.array(
+            [[float(ms <= c.latency_budget_ms) for c in online] for ms in latency], dtype=np.float64
+        ).reshape(n_links, len(online)),
+        "migrate_allowed": np.array(allowed, dtype=np.float64).reshape(n_links, len(deferrable)),
+        "route_gb_per_mwh": np.array([c.gb_per_mwh for c in online], dtype=np.float64),
+        "migrate_gb_per_mwh": (1.0 - staged)[:, None] * gb,
+        "restart_overhead": np.array([c.restart_overhead for c in deferrable.values()]),
+    }
+
+
+def _power(scenario: ScenarioConfig) -> dict[str, NDArray[Any]]:
+    sites = list(scenario.sites.values())
+    capacity = it_capacity_mw(scenario)
+    connection = capacity * [0.0 if s.off_grid else s.connection_ratio for s in sites]
+    return {
+        "connection_mwh": connection * scenario.dt_h,
+        "peak_start_mw": connection * scenario.market.demand_floor_fraction,
+        "export_fraction": np.array([s.export_fraction for s in sites], dtype=np.float64),
+        "export_limit_mwh": connection * scenario.dt_h,
+        "diesel_limit_mwh": capacity * [s.diesel_ratio for s in sites] * scenario.dt_h,
+    }
+
+
+def _money(scenario: ScenarioConfig) -> dict[str, Any]:
+    market, dt_h = scenario.market, scenario.dt_h
+    tariffs, common = tariff_rows(scenario), load_table("tariffs")["common"]
+    green_power, carbon = load_table("tariffs")["green_power"], load_table("carbon")
+    rules = load_table("tariffs")["direct_green"]
+    energy = np.array([t["energy_cny_per_mwh"] for t in tariffs], dtype=np.float64)
+    wires = np.array([t["td_cny_per_mwh"] for t in tariffs], dtype=np.float64)
+    fees = common["system_operation_cny_per_mwh"] + common["government_funds_cny_per_mwh"]
+    adder = wires + fees + common["line_loss_cny_per_mwh"]
+    month_share = scenario.steps * dt_h / HOURS_PER_MONTH
+    all_in = energy + adder
+    region = [list(scenario.sites).index(u.site) for u in scenario.storage.values()]
+    discharge = [unit_facts(u)["efficiency_discharge"] for u in scenario.storage.values()]
+    price = market.carbon_price_cny_per_t
+    certificate = market.certificate_price_cny_per_mwh
+    return {
+        "grid_adder_cny_per_mwh": adder,
+        "ppa_price_cny_per_mwh": all_in + green_power["premium_cny_per_mwh"],
+        "demand_fee_cny_per_mw": np.array([t["demand_fee_cny_per_mw_month"] for t in tariffs]) * month_share,
+        "green_cost_cny_per_mwh": np.full(len(tariffs), market.green_cost_cny_per_mwh),
+        "missed_online_cny_per_mwh": np.array(
+            [c.missed_penalty_cny_per_mwh for c in scenario.online.values()], dtype=np.float64
+        ),
+        "missed_cny_per_mwh": np.array([c.missed_penalty_cny_per_mwh for c in scenario.deferrable.values()]),
+        "work_terminal_cny_per_mwh": _work_price(scenario, all_in),
+        "soc_terminal_cny_per_mwh": all_in[region] * np.array(discharge) if region else np.zeros(0),
+        "carbon_price_cny_per_kg": (carbon["ets_price_cny_per_t"] if price is None else price) / KG_PER_T,
+        "certificate_price_cny_per_mwh": float(
+            green_power["certificate_cny_per_mwh"] if certificate is None else certificate
+        ),
+        "green_target": market.green_target,
+        "direct_rule_cny_per_mwh": spared_wires(scenario),
+        "direct_generation_share": float(rules["self_used_of_generation_min"]),
+        "direct_consumption_share": float(rules["self_used_of_consumption_min"]),
+        "lost_load_cny_per_mwh": market.lost_load_cny_per_mwh,
+        "diesel_cost_cny_per_mwh": float(load_table("storage")["diesel"]["cost_cny_per_mwh"]),
+        "diesel_carbon_kg_per_mwh": float(carbon["diesel_kg_per_mwh"]),
+    }
+
+
+def _work_price(scenario: ScenarioConfig, all_in: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[K] price of a MWh of work left undone: the capacity-weighted all-in price × the power one MWh of work draws."""
+    capacity = it_capacity_mw(scenario)
+    mean_price = float((all_in * capacity).sum() / capacity.sum())
+    pue = load_table("cooling")["typical_marginal_pue"]
+    busy = np.array([1.0 - scenario.pools[c.pool].idle_share for c in scenario.deferrable.values()])
+    price: NDArray[np.float64] = mean_price * pue * busy
+    return price
+
+
+def _cost_scale(scenario: ScenarioConfig) -> float:
+    """CNY per step that make a reward of about −1: mean load of all sites at their flat all-in price."""
+    capacity = it_capacity_mw(scenario)
+    tariffs, common = tariff_rows(scenario), load_table("tariffs")["common"]
+    price = np.array([t["energy_cny_per_mwh"] + t["td_cny_per_mwh"] for t in tariffs])
+    price = price + common["system_operation_cny_per_mwh"] + common["government_funds_cny_per_mwh"]
+    return float((capacity * price).sum() * scenario.demand.mean_loading * scenario.dt_h)
+
+
+def check_clock(params: Params) -> None:
+    """The clock must repeat within a year, else the bank's rows and the deadlines drift apart."""
+    if params.rows_per_year % params.period:
+        raise ConfigError(
+            f"deferrable quanta: their common period of {params.period} steps does not divide a year of "
+            f"{params.rows_per_year} steps; in scenario {params.name}"
+        )
