@@ -43,10 +43,15 @@ def key_of(*parts: Any) -> str:
 
 
 @cache
-def source_key() -> str:
-    """A key of the package's own code and tables: entries made by another version are never read."""
+def source_key(*names: str) -> str:
+    """A key of the code and tables at `names` (folders and files inside the package): what other code made is not read.
+
+    Names count as much as contents, so that moving a file makes everything that rests on it anew.
+    """
     root = Path(str(files("greenhop")))
-    return key_of(*(p.read_bytes() for p in sorted(root.rglob("*")) if p.suffix in (".py", ".yaml")))
+    found = sorted(p for name in names for p in ((root / name).rglob("*") if (root / name).is_dir() else [root / name]))
+    used = [p for p in found if p.suffix in (".py", ".yaml")]
+    return key_of(*(part for p in used for part in (p.relative_to(root).as_posix(), p.read_bytes())))
 
 
 def cached(kind: str, key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:

@@ -1,8 +1,8 @@
 """Oracle of the step: one environment, float64 NumPy, plain loops, written from section 4 of docs/design.md alone.
 
-Quantities travel in plain namespaces whose fields bear the names of `greenhop.physics.state`, without the batch axis. The
-code reads in the order of the design and prefers a loop over an index trick everywhere. It shares nothing with the torch
-step but names.
+Quantities travel in plain namespaces whose fields bear the names of `greenhop.physics.state`, without the batch axis.
+The code reads in the order of the design and prefers a loop over an index trick everywhere. It shares nothing with the
+torch step but names.
 """
 
 from __future__ import annotations

@@ -19,7 +19,9 @@ from greenhop.episode.simulator import Carry, Simulator
 from greenhop.physics.params import Params
 from greenhop.physics.rewards import reward_of
 from greenhop.physics.state import State
+from greenhop.world.bank import MADE_BY as WORLD
 
+MADE_BY = (*WORLD, "physics", "episode")  # the code that these rewards rest on
 BATCH = 2048  # episodes per pass
 
 
@@ -29,7 +31,7 @@ def reference_rewards(sim: Simulator, shaped: bool = False) -> Tensor:
     With `shaped`, the change of `potential` in every step is part of its reward.
     """
     relevant = sim.scenario.model_dump(mode="json", exclude={"description"})
-    key = key_of(relevant, sim.bank.split, list(sim.bank.year_ids), str(sim.params.dtype), source_key(), shaped)
+    key = key_of(relevant, sim.bank.split, list(sim.bank.year_ids), str(sim.params.dtype), source_key(*MADE_BY), shaped)
     found = cached("references", key, lambda: {"reward": _run(sim, shaped).cpu().numpy()})
     return torch.from_numpy(np.asarray(found["reward"])).to(sim.params.device)
 

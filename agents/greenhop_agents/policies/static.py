@@ -23,12 +23,14 @@ from greenhop.physics.params import Params
 from greenhop.physics.state import Plan, Row, State
 from greenhop.physics.step import initial_state, step
 from greenhop.scenario.join import build_params
+from greenhop.world.bank import MADE_BY as WORLD
 from greenhop.world.bank import WorldBank, build_bank
 from greenhop_agents.policies.policy import Policy
 
 TRAIN_YEARS = 4  # training years that are averaged
 CYCLES = 3  # days in the programme; the middle one is free of both ends
 RESERVE = 0.35  # of every pool, for the days that bring more work than the average one
+MADE_BY = (*WORLD, "physics", "lp")  # the code that the fractions rest on
 LEAST_MWH = 1e-4  # of a cohort, below which its share says nothing: even pace then
 
 
@@ -54,7 +56,9 @@ class Static:
     def reset(self, sim: Simulator) -> None:
         """Find the fractions, or read them from the disk cache."""
         found = cached(
-            "static", key_of(sim.scenario.model_dump(mode="json"), self.reserve, source_key()), lambda: self._solve(sim)
+            "static",
+            key_of(sim.scenario.model_dump(mode="json"), self.reserve, source_key(*MADE_BY)),
+            lambda: self._solve(sim),
         )
         self._plan = Fractions(**{name: torch.from_numpy(x).to(sim.bank.table) for name, x in found.items()})
 

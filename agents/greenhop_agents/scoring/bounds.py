@@ -6,10 +6,8 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cache, partial
-from importlib.resources import files
+from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
@@ -18,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from greenhop.cache import cached, key_of
+from greenhop.cache import cached, key_of, source_key
 from greenhop.episode.simulator import Simulator
 from greenhop.lp.bound import Bound, bound
 from greenhop.lp.replay import plan_at
@@ -31,6 +29,7 @@ from greenhop.scenario.join import build_params
 from greenhop_agents.scoring.evaluate import Episode
 
 T = TypeVar("T")
+MADE_BY = ("lp", "physics")  # the code a bound depends on, beside the numbers it is given
 FACTS = ("lower_bound", "replay_cost", "seconds")
 
 
@@ -77,15 +76,7 @@ class Task(NamedTuple):
         rest = [x for x in facts if not isinstance(x, Tensor)]
         options = asdict(replace(self.options, log=False))
         arrays = [x.numpy() for x in (*tensors, *self.state, *self.rows)]
-        return key_of(rest, options, *arrays, physics_key())
-
-
-@cache
-def physics_key() -> str:
-    """A key of the code a bound depends on: the step and the linear programme."""
-    root = Path(str(files("greenhop")))
-    names = ("lp/**/*.py", "physics/**/*.py", "scenario/join.py")
-    return key_of(*(p.read_bytes() for name in names for p in sorted(root.glob(name))))
+        return key_of(rest, options, *arrays, source_key(*MADE_BY))
 
 
 def episode_window(sim: Simulator, start: int) -> tuple[Params, State, Row]:

@@ -206,8 +206,8 @@ def _state() -> str:
     rows = [(f"`{name}`", shape, text) for name, shape, text in field_notes(State)]
     text = _text(
         "All that persists between steps, a `greenhop.physics.state.State` of tensors with a batch axis B; weather,",
-        "prices and work come from the row of the world at `world_row + t`. `sim.begin` makes it, `sim.act` moves it on; both are",
-        "pure functions.",
+        "prices and work come from the row of the world at `world_row + t`. `sim.begin` makes it, `sim.act` moves it",
+        "on; both are pure functions.",
     )
     return f"## State\n\n{text}\n\n{_table(('field', 'shape', 'what'), rows)}"
 

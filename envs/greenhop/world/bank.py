@@ -57,6 +57,13 @@ class WorldBank:
         return spread(episodes, self.n_starts, self.split)
 
 
+# the code and tables that a year of the world rests on
+MADE_BY = (
+    *("world", "data", "units.py", "scenario/geo.py", "scenario/sites.py", "scenario/tables.py", "scenario/join.py"),
+    "physics/dynamics/deadlines.py",
+)
+
+
 def spread(episodes: int, n_starts: int, split: Split) -> NDArray[np.int64]:
     """`[episodes]` indices spread evenly over `n_starts` starts.
 
@@ -113,7 +120,7 @@ def _packed(
         return {"rows": pack_year(scenario, params, layout, year), "arrivals": year.arrivals_mwh}
 
     relevant = scenario.model_dump(mode="json", exclude={"description", "episode", "decoder", "world"})
-    return cached("worlds", key_of(relevant, pack_checksum(scenario), split, year_id, source_key()), make)
+    return cached("worlds", key_of(relevant, pack_checksum(scenario), split, year_id, source_key(*MADE_BY)), make)
 
 
 def _year_ids(scenario: ScenarioConfig, split: Split, given: Sequence[int] | None) -> tuple[int, ...]:
