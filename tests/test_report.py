@@ -25,7 +25,8 @@ from greenhop.physics.rewards import REPORTED
 from greenhop.scenario.find import load_scenario
 from greenhop_agents.benchmark.jobs import Done, Job, carry_out
 from greenhop_agents.benchmark.results import COLUMNS, Curve, Results
-from greenhop_agents.report.plots import colour_of, learning, reference_savings
+from greenhop_agents.report.plots import LEAST_SHOWN, colour_of, learning, pareto, reference_savings
+from greenhop_agents.report.plots_hubs import flows
 from greenhop_agents.report.tables import line_of, sentence, short_table, table_rows
 from greenhop_agents.report.write import PUBLISHED, markdown, publish, write_report
 
@@ -185,6 +186,58 @@ def test_learning_curves_are_scores_where_every_run_knew_the_bound(results: Resu
         assert ax.get_ylabel() == label
         level = [float(y[0]) for line in ax.lines if len(y := np.asarray(line.get_ydata())) == 2]
         assert level == pytest.approx(lines)
+
+
+def test_learning_is_shown_against_steps_and_against_wall_time_where_it_was_logged(results: Results) -> None:
+    timed = [replace(c, minutes=c.steps / 1e5) for c in results.curves]
+    figure = learning(replace(results, curves=timed), "pair2")
+    assert figure is not None
+    assert [ax.get_xlabel().split(" (")[0] for ax in figure.axes] == ["environment steps", "minutes of wall time"]
+
+
+def test_a_curve_that_ends_below_the_picture_is_marked_and_named(results: Results) -> None:
+    lost = [replace(c, score_percent=-200.0 - c.saving_percent) for c in results.curves]
+    figure = learning(replace(results, curves=lost), "pair2")
+    assert figure is not None
+    (ax,) = figure.axes
+    assert ax.get_ylim()[0] == LEAST_SHOWN
+    assert any(line.get_marker() == "v" for line in ax.lines)
+    assert any(text.get_text().startswith("sb3_ppo −2") for text in ax.texts)
+
+
+def test_arrows_of_two_maps_are_equally_wide_for_equal_work(results: Results) -> None:
+    week = results.weeks["price_follow"]
+    busy = {**week, "moved_mw": (4.0 * np.array(week["moved_mw"])).tolist()}
+    both = replace(results, weeks={"price_follow": week, "busy": busy})
+    keys = []
+    for name in both.weeks:
+        figure = flows(both, name)
+        assert figure is not None
+        key = figure.axes[0].get_legend()
+        assert key is not None
+        keys.append(
+            [(t.get_text(), line.get_linewidth()) for t, line in zip(key.get_texts(), key.get_lines(), strict=True)]
+        )
+    assert keys[0] == keys[1]
+
+
+def test_what_is_far_dearer_than_price_following_does_not_squeeze_cost_against_carbon(results: Results) -> None:
+    figure = pareto(results, "pair2")
+    assert figure is not None
+    (ax,) = figure.axes
+    assert ax.get_xlim()[1] < 110  # stay pays 130
+    assert any(text.get_text().startswith("stay (130") for text in ax.texts)
+
+
+def test_a_mean_above_price_following_is_told_where_the_interquartile_mean_is_not(results: Results) -> None:
+    frame = results.frame[results.frame["agent"] == "price_follow"]
+    paid = np.array([101.0, 101.0, 101.0, 101.0, 101.0, 60.0])
+    other = frame.assign(agent="greenest", cost_cny=1e6 * paid)
+    text = sentence(replace(results, frame=pd.concat([frame, other]), curves=[], memo={}), "pair2")
+    assert text == (
+        "By the interquartile mean of the score no agent passes price_follow, the rule that marks 0 %. "
+        "In the mean greenest is above it."
+    )
 
 
 def test_agents_tested_elsewhere_have_no_learning_curves_beside_it(results: Results) -> None:

@@ -52,6 +52,7 @@ class Curve:
     steps: NDArray[np.float64]
     saving_percent: Array
     score_percent: Array | None = None  # at the same steps, where validation knew the bound
+    minutes: Array | None = None  # of wall time since the first of them was logged
 
 
 @dataclass(frozen=True)
@@ -146,18 +147,22 @@ def _curve(folder: Path, spec: Any, result: Result) -> Curve | None:
     reference, scale = result["train_reference_cny"], result["cost_scale_cny"]
     terms = [f"env/{term}_cny" for term in COST_TERMS]
     if "eval/saving" in tags:
-        steps, percent = _scalars(events, ["eval/saving"])
+        used = ["eval/saving"]
+        steps, percent = _scalars(events, used)
     elif set(terms) <= tags:
-        steps, cost = _scalars(events, terms)
+        used = terms
+        steps, cost = _scalars(events, used)
         percent = 100.0 * (reference - cost) / reference
     elif "rollout/ep_rew_mean" in tags:
-        steps, reward = _scalars(events, ["rollout/ep_rew_mean"])
+        used = ["rollout/ep_rew_mean"]
+        steps, reward = _scalars(events, used)
         percent = 100.0 * (reference + reward * scale) / reference
     else:
         return None
     config = spec["config"]
     scores = _scalars(events, ["eval/score"])[1] if {"eval/saving", "eval/score"} <= tags else None
-    return Curve(config["agent"]["name"], config["seed"], steps, percent, scores)
+    seconds = np.array([event.wall_time for event in events.Scalars(used[0])[: len(steps)]])
+    return Curve(config["agent"]["name"], config["seed"], steps, percent, scores, (seconds - seconds[0]) / 60.0)
 
 
 def _scalars(events: Any, tags: Sequence[str]) -> tuple[Array, Array]:

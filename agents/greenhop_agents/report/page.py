@@ -22,18 +22,26 @@ CAPTIONS = {
     ),
     "learning": (
         "Learning curves",
-        "Validation episodes while training; the policy that does best on them is kept. Thin: runs; lines: test means.",
+        "Validation episodes while training; the policy that does best on them is kept. Thin: runs; thick: their mean, "
+        "with a dot at its end and a triangle where that lies below the picture; level lines: means over test weeks.",
     ),
-    "breakdown": ("What the bill is made of", "Mean per held-out episode; negative parts are income."),
+    "breakdown": (
+        "What the bill is made of",
+        "Mean per held-out episode; negative parts are income. Demand: what is paid above the contract's floor.",
+    ),
     "pareto": (
         "Cost against carbon",
-        "One dot per run, mean over held-out episodes; dashed: what nothing beats in both.",
+        "One dot per run, mean over held-out episodes; dashed: what nothing beats in both. Far dearer agents are named "
+        "in the corner.",
     ),
     "profile": ("Performance profiles", "Higher is better; the height at τ = 0 is how often price following was met."),
 }
 PREFIXES = {
     "week": ("Hour by hour: {}", "The first held-out episode, hub by hub."),
-    "flows": ("Work on the move: {}", "First held-out episode; size: IT capacity, colour: green share."),
+    "flows": (
+        "Work on the move: {}",
+        "First held-out episode; size: IT capacity, colour: green share; arrows of all maps share one scale.",
+    ),
 }
 
 

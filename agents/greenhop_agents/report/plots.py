@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter
 
 from greenhop.physics.state import COST_TERMS
 from greenhop_agents.benchmark.jobs import BOUND, REFERENCE
-from greenhop_agents.benchmark.results import SCENARIO, Results
+from greenhop_agents.benchmark.results import SCENARIO, Curve, Results
 from greenhop_agents.report.figures import FAINT, INK, PAPER
 from greenhop_agents.scoring.scoreboard import CNY_PER_MCNY, KG_PER_T
 from greenhop_agents.scoring.stats import Array, Interval, interval, iqm, performance_profile
@@ -178,7 +179,10 @@ def breakdown(results: Results, scenario: str) -> Figure | None:
 
 
 def pareto(results: Results, scenario: str) -> Figure | None:
-    """Cost against carbon, one dot per run, mean over episodes; the front of what was not beaten in both."""
+    """Cost against carbon, one dot per run, mean over episodes; the front of what was not beaten in both.
+
+    What lies far off, such as doing nothing, is named at the edge, so that the agents in question fill the plot.
+    """
     part = results.details[results.details[SCENARIO] == scenario]
     if part.empty:
         return None
@@ -188,32 +192,44 @@ def pareto(results: Results, scenario: str) -> Figure | None:
         .groupby(["agent", "seed"])[["cost", "carbon"]]
         .mean()
     )
-    figure, ax = single(6.6, 4.4)
-    points: list[tuple[float, float]] = []
-    for agent in [a for a in [*results.agents, BOUND] if a in runs.index.get_level_values(0)]:
-        xy = runs.loc[agent].to_numpy(dtype=np.float64)
-        marker = "*" if agent == BOUND else "o"
-        size = 150 if agent == BOUND else 55
+    points = {
+        agent: runs.loc[agent].to_numpy(dtype=np.float64)
+        for agent in [*results.agents, BOUND]
+        if agent in runs.index.get_level_values(0)
+    }
+    far = _far_off({agent: xy.mean(0) for agent, xy in points.items()})
+    figure, ax = single(7.0, 4.6)
+    for agent, xy in points.items():
+        if agent in far:
+            continue
+        star = agent == BOUND
         ax.scatter(
-            xy[:, 0],
-            xy[:, 1],
-            s=size,
-            marker=marker,
-            color=colour_of(agent, results.agents),
-            ec=PAPER,
-            lw=0.8,
-            label=agent,
-            zorder=3,
-        )
-        points += [(float(x), float(y)) for x, y in xy]
-    front = _front(points)
+            xy[:, 0], xy[:, 1], s=150 if star else 55, marker="*" if star else "o", ec=PAPER, lw=0.8, label=agent,
+            color=colour_of(agent, results.agents), zorder=3,
+        )  # fmt: skip
+    front = _front([(float(x), float(y)) for agent, xy in points.items() if agent not in far for x, y in xy])
     ax.step([x for x, _ in front], [y for _, y in front], where="post", color=FAINT, lw=1, ls=(0, (2, 2)))
+    ax.margins(0.10, 0.12)
+    for i, agent in enumerate(far):
+        x, y = points[agent].mean(0)
+        ax.annotate(
+            f"{agent} ({x:,.1f}; {y:,.0f}) ↗", (0.99, 0.98 - 0.06 * i), xycoords="axes fraction", ha="right", va="top",
+            fontsize=8.5, color=colour_of(agent, results.agents),
+        )  # fmt: skip
     ax.set(xlabel="cost per episode, million CNY", ylabel="carbon per episode, t CO₂")
     ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
-    ax.margins(0.10, 0.12)
     ax.grid(color="#e7ebef")
     _legend(ax)
     return figure
+
+
+def _far_off(centres: dict[str, Array]) -> list[str]:
+    """Agents dearer than price following by more than the whole span between it and the cheapest."""
+    if REFERENCE not in centres or len(centres) < 3:
+        return []
+    base = float(centres[REFERENCE][0])
+    span = base - min(float(c[0]) for c in centres.values())
+    return [a for a, c in centres.items() if span > 0 and float(c[0]) > base + 0.5 * span]
 
 
 def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -226,34 +242,73 @@ def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def learning(results: Results, scenario: str) -> Figure | None:
-    """Learning curves of all runs, their mean, and where price_follow, MPC and the bound stand on held-out episodes.
+    """Learning curves of all runs and their mean, against steps and against wall time, beside the fixed policies.
 
     None where agents are tested elsewhere than they were trained: these lines would belong to another setting.
     """
     if not results.curves or len(results.scenarios) > 1:
         return None
     seen = progress_of(results, scenario)
-    figure, ax = single(7.4, 4.2)
-    last = max(float(c.steps[-1]) for c in results.curves)
+    timed = all(c.minutes is not None and len(c.minutes) > 1 for c in results.curves)
+    axes_of = [([c.steps for c in results.curves], "environment steps")]
+    if timed:
+        axes_of.append(([_since_start(c) for c in results.curves], "minutes of wall time"))
+    figure = Figure(figsize=(5.6 * len(axes_of) + 0.8, 4.3), dpi=130, facecolor=PAPER, layout="constrained")
+    axes = figure.subplots(1, len(axes_of), sharey=True, squeeze=False)[0]
+    for ax, (xs, label) in zip(axes, axes_of, strict=True):
+        _curves(ax, results, seen, xs)
+        ax.set_xlabel(f"{label} (logarithmic)")
+    low = min(float(np.min(y)) for y in seen.curves)
+    axes[0].set_ylim(max(min(low - 3.0, -5.0), LEAST_SHOWN), 104.0 if seen.scored else None)
+    axes[0].set_ylabel("score, %" if seen.scored else "cost below price_follow, %")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, fontsize=8.5, ncols=5, loc="outside upper left")
+    return figure
+
+
+def _since_start(curve: Curve) -> Array:
+    """Minutes at a curve's points; what came before the first is taken to have run at the mean pace."""
+    assert curve.minutes is not None
+    pace = curve.minutes[-1] / max(float(curve.steps[-1] - curve.steps[0]), 1.0)
+    return np.asarray(curve.minutes + pace * curve.steps[0])
+
+
+def _curves(ax: Axes, results: Results, seen: LearningProgress, xs: Sequence[Array]) -> None:
+    """Runs thin, their mean thick with a dot at its end; a triangle where a mean lies below what is shown."""
+    left = min(float(x[x > 0].min()) for x in xs if (x > 0).any())
+    right = max(float(x[-1]) for x in xs)
     for agent in dict.fromkeys(c.agent for c in results.curves):
-        runs = [(c.steps, y) for c, y in zip(results.curves, seen.curves, strict=True) if c.agent == agent]
+        runs = [
+            (np.maximum(x, left), y)
+            for c, x, y in zip(results.curves, xs, seen.curves, strict=True)
+            if c.agent == agent
+        ]
         colour = colour_of(agent, results.agents)
         for x, y in runs:
             ax.plot(x, y, color=colour, lw=0.8, alpha=0.35)
-        grid = np.linspace(max(x[0] for x, _ in runs), min(x[-1] for x, _ in runs), 200)
+        grid = np.geomspace(max(x[0] for x, _ in runs), min(x[-1] for x, _ in runs), 300)
         mean = np.mean([np.interp(grid, x, y) for x, y in runs], axis=0)
+        mean = mean if seen.scored else _smooth(mean)
         counted = f"{len(runs)} run{'s' * (len(runs) > 1)}"
-        ax.plot(grid, mean if seen.scored else _smooth(mean), color=colour, lw=2.2, label=f"{agent} ({counted})")
+        ax.plot(grid, mean, color=colour, lw=2.2, label=f"{agent} ({counted})")
+        ax.plot(grid[-1:], mean[-1:], color=colour, marker="o", ms=5, mec=PAPER, mew=0.7, zorder=4)
+        if mean[-1] < LEAST_SHOWN:
+            ax.plot(grid[-1:], [LEAST_SHOWN], color=colour, marker="v", ms=8, clip_on=False, zorder=5)
+            ax.annotate(
+                f"{agent} {mean[-1]:.0f}".replace("-", "−"), (grid[-1], LEAST_SHOWN), (7, 8),
+                textcoords="offset points", fontsize=8, color=colour,
+            )  # fmt: skip
     for name, at in seen.lines.items():
-        ax.axhline(at, color=colour_of(name, results.agents), lw=1.4, ls=LINES[name])
-        ax.text(last, at, f" {name}", va="center", fontsize=8.5, color=colour_of(name, results.agents))
-    label = "score, %" if seen.scored else "cost below price_follow, %"
-    ax.set(xlabel="environment steps", ylabel=label, xlim=(0, last))
-    ax.set_ylim(bottom=max(ax.get_ylim()[0], LEAST_SHOWN))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v / 1e6:g} M" if last >= 1e6 else f"{v / 1e3:g} k"))
+        ax.axhline(at, color=colour_of(name, results.agents), lw=1.4, ls=LINES[name], zorder=1.5)
+        ax.annotate(
+            name, (1.0, at), (-3, 3), xycoords=("axes fraction", "data"), textcoords="offset points", ha="right",
+            fontsize=8.5, color=colour_of(name, results.agents), zorder=6,
+            path_effects=[withStroke(linewidth=2.5, foreground=PAPER)],
+        )  # fmt: skip
+    ax.set_axisbelow(True)
+    ax.set_xscale("log")
+    ax.set_xlim(left, 1.06 * right)
     ax.grid(color="#e7ebef")
-    ax.legend(frameon=False, fontsize=8.5, ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0))
-    return figure
 
 
 class LearningProgress(NamedTuple):

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 from greenhop.gym.render import label_sides
 from greenhop.scenario.config import parse_scenario
@@ -18,6 +20,7 @@ from greenhop_agents.report.plots import single
 from greenhop_agents.scoring.stats import Array
 
 SUPPLY = {"used_green_mw": "own", "ppa_mw": "ppa", "discharge_mw": "storage", "grid_mw": "grid", "diesel_mw": "diesel"}
+LEAST_ARROW = 0.015  # of the widest: what moved less gets no arrow
 LEAST_MW = 0.01  # a source that never gave more at any hub is left out
 
 
@@ -89,7 +92,10 @@ def _hub_week(axes: Sequence[Axes], series: dict[str, Any], r: int, hours: Array
 
 
 def flows(results: Results, policy: str) -> Figure | None:
-    """Hubs on their coordinates, and the work that moved between them over the first held-out episode."""
+    """Hubs on their coordinates, and the work that moved between them over the first held-out episode.
+
+    Arrows of all policies share one scale, so that their maps can be laid side by side.
+    """
     series = results.weeks.get(policy)
     if series is None:
         return None
@@ -97,37 +103,53 @@ def flows(results: Results, policy: str) -> Figure | None:
     at = locations_deg(scenario)[:, ::-1]
     index = {hub: i for i, hub in enumerate(scenario.sites)}
     ends = [(index[a], index[b]) for link in scenario.links for a, b in (link.between, link.between[::-1])]
-    moved = np.array(series["moved_mw"]).sum(0) * scenario.dt_h
+    moved = _moved_mwh(series, scenario.dt_h)
+    widest = max((float(_moved_mwh(w, scenario.dt_h).max(initial=0.0)) for w in results.weeks.values()), default=0.0)
     facility = np.array(series["facility_mw"]).sum(0)
     green = (np.array(series["used_green_mw"]) + np.array(series["ppa_mw"])).sum(0) / np.maximum(facility, 1e-9)
-    figure, ax = single(8.2, 6.4)
-    widest = max(float(moved.max(initial=0.0)), 1e-9)
+    figure, ax = single(8.2, 6.7)
     for (a, b), mwh in zip(ends, moved, strict=True):
         ax.plot(*at[[a, b]].T, color="#e2e7ec", lw=0.8, zorder=1)
-        if mwh > 0.015 * widest:
-            ax.add_patch(flow_arrow(at[a], at[b], 0.6 + 5.0 * float(mwh) / widest))
+        if mwh > LEAST_ARROW * widest:
+            ax.add_patch(flow_arrow(at[a], at[b], _points(mwh, widest)))
     capacity = it_capacity_mw(scenario)
     size = 90 + 800 * capacity / capacity.max()
     dots = ax.scatter(
-        at[:, 0],
-        at[:, 1],
-        s=size,
-        c=100 * np.minimum(green, 1),
-        cmap="YlGn",
-        vmin=0,
-        vmax=100,
-        ec=INK,
-        lw=0.8,
+        at[:, 0], at[:, 1], s=size, c=100 * np.minimum(green, 1), cmap="YlGn", vmin=0, vmax=100, ec=INK, lw=0.8,
         zorder=3,
-    )
+    )  # fmt: skip
     _name_hubs(figure, ax, at, np.sqrt(size) / 2, [hub.replace("_", " ").title() for hub in scenario.sites])
     bar = figure.colorbar(dots, ax=ax, shrink=0.6, pad=0.02)
     bar.set_label("green share of the hub's energy, %")
     bar.outline.set_visible(False)
     ax.set(xlabel="longitude, °E", ylabel="latitude, °N")
-    ax.set_title(f"{policy}: work moved, widest arrow {widest / 1e3:,.1f} GWh", loc="left")
+    ax.set_title(f"{policy}: {moved.sum() / 1e3:,.1f} GWh of work moved", loc="left")
     ax.grid(color="#eef1f4")
+    if widest > 0:
+        _arrow_key(ax, widest)
     return figure
+
+
+def _moved_mwh(series: dict[str, Any], dt_h: float) -> Array:
+    """`[links]` MWh of work that crossed each link over the episode."""
+    return np.asarray(np.array(series["moved_mw"], dtype=np.float64).sum(0) * dt_h)
+
+
+def _points(mwh: float, widest_mwh: float) -> float:
+    """Width of an arrow in points."""
+    return 0.6 + 5.0 * float(mwh) / widest_mwh
+
+
+def _arrow_key(ax: Axes, widest_mwh: float) -> None:
+    """What three widths stand for: round figures up to the widest arrow of all maps."""
+    unit = 10.0 ** np.floor(np.log10(widest_mwh))
+    top = unit * max(step for step in (1.0, 2.0, 5.0) if step * unit <= widest_mwh)
+    handles = [
+        Line2D([], [], color=HIGHLIGHT, alpha=0.65, lw=_points(mwh, widest_mwh), solid_capstyle="butt",
+               label=f"{mwh / 1e3:g} GWh" if mwh >= 100 else f"{mwh:g} MWh")
+        for mwh in (top / 10, top / 2, top)
+    ]  # fmt: skip
+    ax.legend(handles=handles, loc="lower right", frameon=False, fontsize=8.5, title="work moved", title_fontsize=8.5)
 
 
 def _name_hubs(figure: Figure, ax: Axes, at: Array, radii_pt: Array, names: Sequence[str]) -> None:
@@ -141,5 +163,5 @@ def _name_hubs(figure: Figure, ax: Axes, at: Array, radii_pt: Array, names: Sequ
     for (x, y), (left, top), width, name in zip(points, corners, widths, names, strict=True):
         ax.annotate(
             name, at[names.index(name)], (left + width / 2 - x, y - top - 8), textcoords="offset points", ha="center",
-            va="center", fontsize=8.5, zorder=4,
+            va="center", fontsize=8.5, zorder=4, path_effects=[withStroke(linewidth=2.5, foreground=PAPER)],
         )  # fmt: skip

@@ -162,7 +162,10 @@ def sentence(results: Results, scenario: str) -> str:
     share = f"{_number(best.score.value, 1)} % ({_number(best.score.low, 1)} … {_number(best.score.high, 1)})"
     text = f"The best agent is {best.agent}: it captures {share} of the saving that perfect foresight would bring."
     if best.agent == REFERENCE:
-        text = f"No agent here beats {REFERENCE}, the rule that marks 0 %."
+        text = f"By the interquartile mean of the score no agent passes {REFERENCE}, the rule that marks 0 %."
+        cheaper = [line.agent for line in lines if line.mean_score > 0]
+        if cheaper:
+            text += f" In the mean {' and '.join(cheaper)} {'is' if len(cheaper) == 1 else 'are'} above it."
     learned = [line for line in lines if any(c.agent == line.agent for c in results.curves) and line.score]
     if learned and best not in learned:
         first = max(learned, key=lambda line: line.score.value if line.score else -math.inf)
@@ -234,7 +237,7 @@ def short_table(results: Results, scenario: str) -> Table:
     """The table that scripts print."""
     table = Table(title=scenario, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for i, heading in SHORT.items():
-        table.add_column(heading, justify="right" if i else "left", no_wrap=True)
+        table.add_column(heading, justify="right" if i else "left", no_wrap=bool(i), overflow="fold")
     for row in table_rows(results, scenario):
         table.add_row(*(row[i] for i in SHORT))
     return table

@@ -143,7 +143,7 @@ class Renderer:
     def __post_init__(self) -> None:
         p = self.params
         self._capacity_mw = it_capacity_mw(self.scenario)
-        self._spots = place(locations_deg(self.scenario), (*MAP[:3], MAP[3] - 16))
+        self._spots = place(locations_deg(self.scenario), (*MAP[:3], MAP[3] - 32))
         self._radii = 7.0 + 13.0 * np.sqrt(self._capacity_mw / self._capacity_mw.max())
         self._names = [_title(r) for r in p.regions]
         widths = [font(12).getlength(name) for name in self._names]
@@ -185,17 +185,11 @@ class Renderer:
         draw = ImageDraw.Draw(still)
         for box in (MAP, PANEL, STRIP):
             draw.rounded_rectangle(box, 6, fill=CARD, outline=LINE)
-        for offset, heading in ((122, "supply, MW"), (233, "CNY/MWh"), (293, "waiting"), (343, "soc")):
+        for offset, heading in ((122, "supply, MW"), (220, "CNY/MWh"), (286, f"wait {FULL_WAIT_H:g} h"), (343, "soc")):
             draw.text((PANEL[0] + offset, PANEL[1] + 10), heading, MUTED, font(11))
         for line, r in enumerate(self._shown):
             draw.text((PANEL[0] + 10, self._line_top(line)), self._names[r], INK, font(12))
-        x = MAP[0] + 12.0
-        for name, colour in list(MIX.values())[:4]:
-            draw.rectangle((x, MAP[3] - 18, x + 9, MAP[3] - 9), fill=colour)
-            draw.text((x + 13, MAP[3] - 21), name, MUTED, font(11))
-            x += 26 + font(11).getlength(name)
-        draw.line((x + 2, MAP[3] - 13, x + 20, MAP[3] - 13), MOVE, 3)
-        draw.text((x + 25, MAP[3] - 21), "work on the move", MUTED, font(11))
+        self._draw_key(draw)
         left, right = STRIP[0] + 12, STRIP[2] - 12
         for offset, label, colour in (
             (0, "green available", MIX["used_green_mw"][1]),
@@ -207,6 +201,23 @@ class Renderer:
             at = left + (right - left) * 24 * day / (self.params.steps * self.params.dt_h)
             draw.line((at, STRIP[1] + 24, at, STRIP[3] - 8), LINE)
         return still
+
+    def _draw_key(self, draw: ImageDraw.ImageDraw) -> None:
+        """What colours and shapes of the map stand for."""
+        x, y = MAP[0] + 12.0, MAP[3] - 37
+        for name, colour in MIX.values():
+            draw.rectangle((x, y + 3, x + 9, y + 12), fill=colour)
+            draw.text((x + 13, y), name, MUTED, font(11))
+            x += 26 + font(11).getlength(name)
+        x, y = MAP[0] + 12.0, MAP[3] - 20
+        draw.text((x, y), "ring: supply", MUTED, font(11))
+        x += font(11).getlength("ring: supply") + 14
+        draw.ellipse((x, y + 2, x + 10, y + 12), outline=MUTED)
+        draw.polygon(segment(x + 5, y + 7, 4, 0.6), fill=LOAD)
+        draw.text((x + 14, y), "filled: load on IT capacity", MUTED, font(11))
+        x += 28 + font(11).getlength("filled: load on IT capacity")
+        draw.line((x, y + 8, x + 18, y + 8), MOVE, 3)
+        draw.text((x + 23, y), "work on the move (wider: more)", MUTED, font(11))
 
     def _enlarged(self, box: Box) -> Image.Image:
         left, top, right, bottom = (int(v) for v in box)
