@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greenhop.episode.simulator import Simulator
+from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import DataError
 from greenhop.jobs.draw import JobStatistics, episode_jobs
 from greenhop.jobs.episode import JobEpisode
@@ -18,13 +19,14 @@ from greenhop.jobs.metrics import job_metrics
 from greenhop.jobs.rules import RULES
 from greenhop.physics.step import phase_of
 from greenhop_agents.scoring.bounds import episode_bounds
-from tests.sims import day_sim
+from tests.sims import DAY
 
 FEW = JobStatistics(count=300)
 
 
+@cache
 def sim() -> Simulator:
-    return day_sim("pair2", dtype=torch.float64)
+    return build_simulator("pair2-jobs", "test", overrides=DAY, year_ids=[0], dtype=torch.float64)
 
 
 def random_actions(seed: int) -> torch.Tensor:

@@ -167,13 +167,13 @@ class Dispatcher:
         sums = np.bincount(self._cohort(a, slot), values, minlength=self._owed.size)
         return np.asarray(sums.reshape(self._owed.shape), dtype=np.float64)
 
-    def _order(self, a: Ints, first: Bools) -> Ints:
-        """Positions in `a`, those in `first` before the others, then what ran before, then by the rule."""
+    def _order(self, a: Ints, bound: Bools, must: Bools) -> Ints:
+        """Positions in `a`: what may not be interrupted, what would be late, what ran before, then by the rule."""
         j = self.jobs
         seen = Waiting(
             j.submit_h[a], self._deadline_h[a], self.remaining_mwh[a], j.rate_mw[a], self.moves[a], self.running[a]
         )
-        return np.lexsort((self.rule(seen), ~self.running[a], ~first))
+        return np.lexsort((self.rule(seen), ~self.running[a], ~must, ~bound))
 
     def _choose_runs(self, a: Ints, slot: Ints, serve_mwh: Floats, limits: Limits) -> Bools:
         """`[n]` which active jobs run in this step."""
@@ -183,11 +183,12 @@ class Dispatcher:
         need = self._step_work(a)
         steps_left = np.ceil(self.remaining_mwh[a] / (j.rate_mw[a] * dt) - 1e-9)
         last = np.minimum(j.due_step[a], np.ceil(self._deadline_h[a] / dt - 1e-9).astype(np.int64) - 1)
-        must = (steps_left >= last - self.t + 1) | (self.running[a] & ~j.preemptible[a])
+        bound = self.running[a] & ~j.preemptible[a]
+        must = bound | (steps_left >= last - self.t + 1)
         cohort = self._cohort(a, slot)
         backlog = np.bincount(cohort, self.remaining_mwh[a], minlength=self._owed.size)
         cap = backlog * np.broadcast_to(self.clock.rate_limit[limits.phase], self._owed.shape).reshape(-1)
-        order = self._order(a, must)
+        order = self._order(a, bound, must)
         n, c, forced = need[order], cohort[order], must[order]
         free = self._free(a)[order]
         within_cap = fitting(n, c, cap, forced & free)
