@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from greenhop.compiler.cpu import has_compiler
+from greenhop.compiler.toolchain import trouble
 
-needs_compiler = pytest.mark.skipif(not has_compiler(), reason="no C++ compiler is installed")
+needs_compiler = pytest.mark.skipif(trouble() is not None, reason="no C++ compiler works here")

@@ -9,6 +9,10 @@ class ConfigError(GreenhopError, ValueError):
     """A value given by the user is not allowed: says what was given, what is allowed and where."""
 
 
+class CompilerError(ConfigError):
+    """The C++ compiler is missing, fails, hangs or makes what cannot be loaded: names it and what it said."""
+
+
 class ActionError(GreenhopError, ValueError):
     """An action holds NaN or infinity, or has the wrong shape."""
 

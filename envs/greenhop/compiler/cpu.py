@@ -9,38 +9,28 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import os
 import platform
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
-from shutil import which
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from filelock import FileLock
 from torch import Tensor
 
-from greenhop.cache import cache_dir, keep, key_of, stored
+from greenhop.cache import Entry, key_of, make_own
+from greenhop.compiler import toolchain
 from greenhop.compiler.cpp_text import Bind, Code, function
-from greenhop.errors import ConfigError
+from greenhop.errors import CompilerError
 
 log = logging.getLogger(__name__)
 
 PART_SIZE = 2_000  # numbers in a function: twice as many take four times as long to compile
 LONG = 10  # functions that take long enough to say so
 BLOCKS = 2  # of lanes that a function works on before the next does: its instructions are read once for all
-FLAGS = (
-    "-O1",  # -O2 compiles twice as long for the same speed
-    "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native",
-    "-fno-signed-zeros", "-ffinite-math-only", "-fno-trapping-math", "-ffp-contract=off", "-std=c++17", "-w", "-fPIC",
-)  # fmt: skip
-COMPILERS = ("g++", "clang++", "c++")
 _HEAD = "void part{number}(int64_t n, int64_t e, void* const* p, F* s)"
 _DRIVER = """
 extern "C" void run(int64_t n, void* const* p) {{
@@ -68,43 +58,70 @@ def machine_code(code: Code, lanes: int, dtype: torch.dtype) -> Bind:
     """`code` for any number of environments from `lanes` on.
 
     Raises:
-        ConfigError: nothing fits in the cache and there is no C++ compiler.
+        CompilerError: nothing fits in the cache, and there is no C++ compiler or it does not work.
     """
-    texts = _texts(code, lanes, dtype)
-    path = cache_dir("machine_code") / f"{key_of(*texts, FLAGS, *_processor())}.so"
-    if found := stored(path, _load):
+    texts, command = _texts(code, lanes, dtype), toolchain.compiler() or ()
+    entry = Entry("machine_code", key_of(*texts, toolchain.FLAGS, *command[1:], *_processor()), ".so")
+    if found := _stored(entry, command):
         return found
-    with _alone(path.parent):  # environments in other processes want the same code at the same time
-        return stored(path, _load) or _made(texts, path)
+    if not command:
+        raise CompilerError(
+            f"compile=True needs a C++ compiler and found none ({toolchain.sought()}); install g++ or clang++, or name "
+            "one in CXX, or leave compile=False"
+        )
+    with _alone(entry.folder, command):
+        return _stored(entry, command) or _made(texts, command, entry)
+
+
+def _stored(entry: Entry, command: Sequence[str]) -> Bind | None:
+    """A library that was kept."""
+    if found := entry.find():
+        try:
+            return _bind(toolchain.opened(found.path, "run", command))
+        except CompilerError as error:
+            log.warning("%s is refused (%s) and made again", found.path, error)
+            with suppress(OSError):
+                found.path.unlink()
+    return None
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time, where the folder can be written."""
+def _alone(folder: Path, command: Sequence[str]) -> Iterator[None]:
+    """One process at a time for each compiler, where the folder can be written: many may want the same code at once.
+
+    None waits longer than a call may take, so that a compiler that hangs holds up nobody for long.
+    """
     with ExitStack() as held:
         with suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            held.enter_context(FileLock(folder / ".lock"))
+            make_own(folder)
+            held.enter_context(FileLock(folder / f".lock-{key_of(*command)[:8]}", timeout=toolchain.limit_s()))
         yield
 
 
-def _made(texts: Sequence[str], path: Path) -> Bind:
-    """A new library, kept at `path` if it can be."""
-    compiler = _compiler()
-    if compiler is None:
-        sought = os.environ.get("CXX") or ", ".join(COMPILERS)
-        raise ConfigError(
-            f"compile=True needs a C++ compiler and found none ({sought}); install g++ or clang++, or name one in CXX, "
-            "or leave compile=False"
-        )
+def _made(texts: Sequence[str], command: Sequence[str], entry: Entry) -> Bind:
+    """A new library, kept if it can be."""
     if len(texts) >= LONG:
         log.info("compiling %d functions of machine code; this is kept for next time", len(texts))
-    with TemporaryDirectory() as folder:
-        made = _library(texts, compiler, Path(folder))
+    with toolchain.build_folder() as folder:
+        made = toolchain.library(texts, command, folder, toolchain.limit_s())
+        data = made.read_bytes()
+        try:
+            run = toolchain.opened(made, "run", command)
+        except CompilerError:
+            return _bind(_opened_elsewhere(entry, data, command))
         with suppress(OSError):
-            keep(path, made.read_bytes())
-            return _load(path)
-        return _load(made)
+            entry.keep(data)
+        return _bind(run)
+
+
+def _opened_elsewhere(entry: Entry, data: bytes, command: Sequence[str]) -> Any:
+    """The library from the cache: some systems run nothing from a temporary folder."""
+    kept = entry.keep(data)
+    try:
+        return toolchain.opened(kept, "run", command)
+    except CompilerError:
+        kept.unlink(missing_ok=True)
+        raise
 
 
 def _texts(code: Code, lanes: int, dtype: torch.dtype) -> list[str]:
@@ -125,26 +142,8 @@ def _texts(code: Code, lanes: int, dtype: torch.dtype) -> list[str]:
     return [*texts[:-1], texts[-1] + driver]
 
 
-def _library(texts: Sequence[str], compiler: str, folder: Path) -> Path:
-    """Compile the units side by side and link them."""
-    names = [folder / f"part{k}" for k in range(len(texts))]
-    for name, text in zip(names, texts, strict=True):
-        name.with_suffix(".cpp").write_text(text, encoding="utf-8")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda name: _call(compiler, *FLAGS, "-c", f"{name}.cpp", "-o", f"{name}.o"), names))
-    made = folder / "steps.so"
-    _call(compiler, "-shared", *(f"{name}.o" for name in names), "-o", str(made), "-lm")
-    return made
-
-
-def _call(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ConfigError(f"compile=True: {command[0]} failed: {' '.join(done.stderr.split())[:300]}")
-
-
-def _load(path: Path) -> Bind:
-    run = ctypes.CDLL(str(path)).run
+def _bind(run: Any) -> Bind:
+    """A function of a library, to be called with arrays."""
     run.argtypes, run.restype = (ctypes.c_int64, ctypes.c_void_p), None
     return partial(_Call, run)
 
@@ -173,14 +172,3 @@ def _processor() -> tuple[str, ...]:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         return *known, *sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
     return *known, platform.processor(), platform.node()
-
-
-def has_compiler() -> bool:
-    """Whether a C++ compiler is installed."""
-    return _compiler() is not None
-
-
-def _compiler() -> str | None:
-    """The C++ compiler that CXX names, or the first that is installed."""
-    named = os.environ.get("CXX")
-    return next((path for name in ([named] if named else COMPILERS) if (path := which(name))), None)

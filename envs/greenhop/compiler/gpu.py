@@ -13,13 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from greenhop.cache import cache_dir, keep, key_of, stored
+from greenhop.cache import Entry, key_of
 from greenhop.compiler.cpp_text import Bind, Code, function
 from greenhop.errors import ConfigError
 
@@ -126,10 +125,10 @@ def _threaded(text: str) -> str:
 
 def _stored(text: str, capability: str, make: Callable[[], bytes]) -> bytes:
     """The machine code of one part, from the disk cache where it was made before."""
-    path = cache_dir("cuda_code") / f"{key_of(text, capability, OPTIONS, str(torch.version.cuda))}.cubin"
-    if found := stored(path, Path.read_bytes):
-        return found
+    entry = Entry("cuda_code", key_of(text, capability, OPTIONS, str(torch.version.cuda)), ".cubin")
+    if found := entry.find():
+        return found.data
     made = make()
     with suppress(OSError):
-        keep(path, made)
+        entry.keep(made)
     return made

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from greenhop.compiler.cpp_text import Layout
-from greenhop.compiler.cpu import has_compiler
 from greenhop.compiler.program import BoundCall, Program, to_first
+from greenhop.compiler.toolchain import trouble
 from greenhop.episode.simulator import Carry, Simulator
 from greenhop.physics.rewards import report, reward_of
 from greenhop.physics.state import State
+
+log = logging.getLogger(__name__)
 
 
 class Tick(NamedTuple):
@@ -76,8 +79,19 @@ def present(table: Tensor, state: State) -> Carry:
 
 
 def to_compile(sim: Simulator, compile: bool | None) -> bool:
-    """Whether to compile; None leaves it to the machine: on a CPU where a compiler is installed."""
-    return sim.params.device.type == "cpu" and has_compiler() if compile is None else compile
+    """Whether to compile; None leaves it to the machine: on a CPU where a compiler works."""
+    if compile is not None or sim.params.device.type != "cpu":
+        return bool(compile)
+    reason = trouble()
+    if reason is not None:
+        say_slow(reason)
+    return reason is None
+
+
+@cache
+def say_slow(reason: str) -> None:
+    """Say once why steps are not machine code."""
+    log.warning("%s: steps run without machine code, which is slower; compile=False says that this is meant", reason)
 
 
 def examples(sim: Simulator, batch: int) -> tuple[Carry, Tensor]:

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from greenhop.compiler.recorded import RecordError
 from greenhop.compiler.unroll import UnrollError
-from greenhop.engines.compiled import CompiledSteps, to_compile
+from greenhop.engines.compiled import CompiledSteps, say_slow, to_compile
 from greenhop.engines.numpy_steps import NumpySteps
 from greenhop.episode.simulator import Carry, Simulator, choose, random_start
-from greenhop.errors import ActionError, ConfigError
+from greenhop.errors import ActionError, CompilerError, ConfigError
 from greenhop.physics.rewards import report, reward_of
 from greenhop.physics.state import Flows
 
@@ -136,6 +136,10 @@ def _engine(sim: Simulator, num_envs: int, compile: bool | None, lean: bool) -> 
         except UnrollError:
             if compile:
                 raise
+        except CompilerError as error:
+            if compile:
+                raise
+            say_slow(str(error))
     if lean and sim.params.device.type == "cpu":
         with suppress(RecordError):  # then torch runs it as it is written
             return NumpySteps(sim, num_envs)
