@@ -18,7 +18,7 @@ from greenhop.importers.build import build_pack, weeks_by_split
 from greenhop.importers.spec import parse_import
 from greenhop.scenario.config import SPLITS, ScenarioConfig
 from greenhop.scenario.find import load_scenario
-from greenhop.scenario.sites import it_capacity_mw, tariff_rows
+from greenhop.scenario.sites import it_capacity_mw
 from greenhop.world.forecast import Forecast
 from greenhop.world.given import complete_weeks, pack_checksum, split_of, week_date
 from greenhop.world.pack import ARRAYS, MANIFEST, Manifest, SplitPlan, load_pack
@@ -114,13 +114,14 @@ def test_what_the_pack_lacks_stays_as_it_would_be_without_it(
     assert np.array_equal(year.arrivals_mwh[:, 1, other], plain.arrivals_mwh[:, 1, other])
 
 
-def test_direct_supply_is_spared_the_wires_fee_under_given_prices_too(
-    years: dict[str, WorldYear], folder: Path, scenario: ScenarioConfig
+def test_direct_supply_changes_neither_energy_nor_feed_in_price_of_a_pack(
+    years: dict[str, WorldYear], folder: Path
 ) -> None:
-    direct = load_scenario("pair2", [f"world={folder}", "+sites.horinger.tariff_mode=direct_green"])
-    fee = tariff_rows(scenario)[0]["td_cny_per_mwh"]
-    spared = years["test"].grid_price_cny_per_mwh - generate_year(direct, "test", 0).grid_price_cny_per_mwh
-    np.testing.assert_allclose(spared, np.broadcast_to([fee, 0.0], spared.shape), atol=1e-3)
+    direct = generate_year(
+        load_scenario("pair2", [f"world={folder}", "+sites.horinger.tariff_mode=direct_green"]), "test", 0
+    )
+    assert np.array_equal(direct.grid_price_cny_per_mwh, years["test"].grid_price_cny_per_mwh)
+    assert np.array_equal(direct.export_price_cny_per_mwh, years["test"].export_price_cny_per_mwh)
 
 
 def test_forecasts_of_real_series_err_and_keep_to_what_is_possible(

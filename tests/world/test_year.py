@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from greenhop.errors import ConfigError
 from greenhop.scenario.config import ScenarioConfig
 from greenhop.scenario.find import load_scenario
+from greenhop.scenario.join import build_params
 from greenhop.scenario.sites import it_capacity_mw, tariff_rows
 from greenhop.world.calendar import calendar
 from greenhop.world.demand import origin_split
@@ -172,6 +173,16 @@ def test_export_never_earns_more_than_energy_costs(mode: str) -> None:
     sites = scenario("hub10").sites
     y = year("train", 0, "hub10", *(f"+sites.{site}.tariff_mode={mode}" for site in sites))
     assert (y.export_price_cny_per_mwh <= y.grid_price_cny_per_mwh).all()
+
+
+def test_exports_at_sites_of_direct_supply_earn_what_they_earn_elsewhere() -> None:
+    """The wires' fee is spared on what is bought; what is sold never paid it."""
+    plain, direct = year("train", 0, "hub10"), year("train", 0, "hub10-direct")
+    assert np.array_equal(direct.export_price_cny_per_mwh, plain.export_price_cny_per_mwh)
+    assert np.array_equal(direct.grid_price_cny_per_mwh, plain.grid_price_cny_per_mwh)
+    adder = [build_params(scenario(name)).grid_adder_cny_per_mwh for name in ("hub10", "hub10-direct")]
+    fees = {"horinger": 60.0, "qingyang": 60.0, "zhongwei": 70.0}
+    assert (adder[0] - adder[1]).tolist() == [fees.get(name, 0.0) for name in scenario("hub10").sites]
 
 
 def test_valleys_lie_at_noon_in_the_west_and_at_night_in_the_east() -> None:

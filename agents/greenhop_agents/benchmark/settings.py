@@ -66,7 +66,8 @@ def build_setting(
     data = dict(deepcopy(trained)) if e.scenario is None else compose_scenario(e.scenario)
     scenario = parse_scenario(_changed(_without(data, e.without, where), [*everywhere, *e.overrides], where), where)
     chosen = e.split or split
-    starts = spread(episodes, count_starts(scenario, shapes_of(scenario).params, chosen), chosen)
+    count, years = count_starts(scenario, shapes_of(scenario).params, chosen), int(getattr(scenario.years, chosen))
+    starts = spread(episodes, count, years, chosen)
     return Setting(scenario.model_dump(mode="json"), chosen, starts.tolist())
 
 

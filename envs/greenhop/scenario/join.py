@@ -170,7 +170,8 @@ def _money(scenario: ScenarioConfig) -> dict[str, Any]:
     energy = np.array([t["energy_cny_per_mwh"] for t in tariffs], dtype=np.float64)
     wires = np.array([t["td_cny_per_mwh"] for t in tariffs], dtype=np.float64)
     fees = common["system_operation_cny_per_mwh"] + common["government_funds_cny_per_mwh"]
-    adder = wires + fees + common["line_loss_cny_per_mwh"]
+    spared = spared_wires(scenario)
+    adder = wires - spared + fees + common["line_loss_cny_per_mwh"]
     month_share = scenario.steps * dt_h / HOURS_PER_MONTH
     all_in = energy + adder
     region = [list(scenario.sites).index(u.site) for u in scenario.storage.values()]
@@ -193,7 +194,7 @@ def _money(scenario: ScenarioConfig) -> dict[str, Any]:
             green_power["certificate_cny_per_mwh"] if certificate is None else certificate
         ),
         "green_target": market.green_target,
-        "direct_rule_cny_per_mwh": spared_wires(scenario),
+        "direct_rule_cny_per_mwh": spared,
         "direct_generation_share": float(rules["self_used_of_generation_min"]),
         "direct_consumption_share": float(rules["self_used_of_consumption_min"]),
         "lost_load_cny_per_mwh": market.lost_load_cny_per_mwh,

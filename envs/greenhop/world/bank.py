@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -53,9 +54,11 @@ class WorldBank:
         return self.starts.index_select(0, start), self.warm_mwh.index_select(0, start)
 
     def spread(self, episodes: int) -> NDArray[np.int64]:
-        """Indices of `episodes` starts spread evenly over the years: the episodes that evaluations use."""
-        return spread(episodes, self.n_starts, self.split)
+        """Indices of `episodes` starts that cover dates and years: the episodes that evaluations use."""
+        return spread(episodes, self.n_starts, len(self.year_ids), self.split)
 
+
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 # the code and tables that a year of the world rests on
 MADE_BY = (
@@ -64,17 +67,21 @@ MADE_BY = (
 )
 
 
-def spread(episodes: int, n_starts: int, split: Split) -> NDArray[np.int64]:
-    """`[episodes]` indices spread evenly over `n_starts` starts.
+def spread(episodes: int, n_starts: int, years: int, split: Split) -> NDArray[np.int64]:
+    """`[episodes]` different starts that cover dates and years alike, whatever their number: years in turn, dates by
+    the golden ratio (the additive recurrence whose gaps stay the most even).
 
-    A multiple of the split's years falls on the same dates in every year: few episodes see more seasons without.
+    The first n of a longer spread are the spread of n, so a longer evaluation contains every shorter one.
 
     Raises:
         ConfigError: more episodes than there are starts, or none.
     """
     if not 1 <= episodes <= n_starts:
         raise ConfigError(f"episodes = {episodes} must lie in 1…{n_starts} for split {split!r}")
-    return ((np.arange(episodes) + 0.5) * n_starts / episodes).astype(np.int64)
+    dates, i = n_starts // years, np.arange(episodes)
+    order = np.argsort(np.argsort((np.arange(dates) + 0.5) * GOLDEN_RATIO % 1.0))  # each date once
+    date = (i + i // math.lcm(years, dates)) % dates  # the shift keeps (year, date) from repeating
+    return np.asarray(i % years * dates + order[date], dtype=np.int64)
 
 
 def count_starts(scenario: ScenarioConfig, params: Params, split: Split) -> int:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from greenhop.errors import ConfigError
 from greenhop.scenario.config import ScenarioConfig
-from greenhop.scenario.sites import it_capacity_mw, spared_wires
+from greenhop.scenario.sites import it_capacity_mw
 from greenhop.world.calendar import Calendar
 from greenhop.world.pack import ARRIVALS, Pack, SeriesInfo, SplitPlan, load_pack
 from greenhop.world.tariffs import Prices, export_price, feed_in
@@ -62,7 +62,6 @@ class GivenSeries:
         if not given:
             return made
         grid = self._put(made.grid, "price_cny_per_mwh")
-        grid[:, given] -= spared_wires(self.scenario)[given]
         floor, cap, market = made.floor.copy(), made.cap.copy(), made.market.copy()
         floor[given], cap[given], market[given] = grid[:, given].min(axis=0), grid[:, given].max(axis=0), True
         return Prices(grid, export_price(grid, feed_in(self.scenario)), floor, cap, market)

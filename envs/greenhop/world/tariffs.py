@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from greenhop.scenario.config import ScenarioConfig
-from greenhop.scenario.sites import spared_wires, tariff_rows
+from greenhop.scenario.sites import tariff_rows
 from greenhop.scenario.tables import load_table
 from greenhop.world.calendar import Calendar
 from greenhop.world.noise import ar1, pulses
@@ -60,7 +60,6 @@ def make_prices(
             grid[:, r] = tariff["negotiated_cny_per_mwh"] - volume_fees(tariff)
         else:
             grid[:, r] = time_of_use(tariff, cal) * monthly_factor(key, places[i], cal)
-    grid -= spared_wires(scenario)
     floor, cap = (np.array([limit(tariff, which) for tariff in tariffs]) for which in ("floor", "cap"))
     market = np.array([s.tariff_mode == "spot" for s in scenario.sites.values()])
     return Prices(grid, export_price(grid, feed_in(scenario)), floor, cap, market)
