@@ -29,6 +29,7 @@ from greenhop.scenario.join import build_params
 from greenhop_agents.scoring.evaluate import Episode
 
 T = TypeVar("T")
+J = TypeVar("J")
 MADE_BY = ("lp", "physics")  # the code a bound depends on, beside the numbers it is given
 FACTS = ("lower_bound", "replay_cost", "seconds")
 
@@ -144,7 +145,7 @@ def _of_every_episode(
     """`work` of the episode from each of `starts`, in order."""
     tasks = (Task(*episode_window(sim, int(start)), options) for start in starts)
     out: dict[int, Facts] = {}
-    for i, found in _in_parallel(work, tasks, min(workers, len(starts)), known):
+    for i, found in in_parallel(work, tasks, min(workers, len(starts)), known):
         out[i] = found
         if progress:
             progress(len(out), len(starts))
@@ -180,8 +181,13 @@ def _stored(kind: str, work: Callable[[Task], Facts], task: Task) -> Facts:
 
 def _known(kind: str, task: Task) -> Facts | None:
     """What is stored of a task, if anything."""
+    return known(f"{kind}/{task.params.name}", task.key)
+
+
+def known(kind: str, key: str) -> Facts | None:
+    """The cache entry, if there is one."""
     try:
-        return cached(f"{kind}/{task.params.name}", task.key, _nothing)
+        return cached(kind, key, _nothing)
     except LookupError:
         return None
 
@@ -217,14 +223,14 @@ def _solve_one(task: Task) -> Solved:
 def solve_all(sim: Simulator, starts: Sequence[int], options: Options, workers: int) -> Iterator[tuple[int, Solved]]:
     """(position, whole solution) of every start, in the order in which they finish; nothing is stored."""
     tasks = (Task(*episode_window(sim, int(start)), options) for start in starts)
-    yield from _in_parallel(_solve_one, tasks, min(workers, len(starts)))
+    yield from in_parallel(_solve_one, tasks, min(workers, len(starts)))
 
 
-def _in_parallel(
-    work: Callable[[Task], T], tasks: Iterator[Task], workers: int, known: Callable[[Task], T | None] | None = None
+def in_parallel(
+    work: Callable[[J], T], tasks: Iterator[J], workers: int, known: Callable[[J], T | None] | None = None
 ) -> Iterator[tuple[int, T]]:
     """(position, result) of every task as they finish; those already `known` come first and start no process."""
-    open_tasks: list[tuple[int, Task]] = []
+    open_tasks: list[tuple[int, J]] = []
     for i, task in enumerate(tasks):
         found = None if known is None else known(task)
         if found is not None:
