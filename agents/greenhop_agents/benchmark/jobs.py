@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -29,15 +29,14 @@ from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.episode.snapshot import Snapshot, snapshot
 from greenhop.errors import GreenhopError
 from greenhop.lp.bound import bound
-from greenhop.lp.replay import plan_at
+from greenhop.lp.replay import replayed
 from greenhop.lp.solve import Options
-from greenhop.physics.state import Row
-from greenhop.physics.step import step
 from greenhop.scenario.config import Split, parse_scenario
 from greenhop.scenario.find import one_line
 from greenhop_agents.policies.policy import Policy
 from greenhop_agents.policies.rules import PriceFollow
 from greenhop_agents.scoring.bounds import episode_window, plan_totals
+from greenhop_agents.scoring.episodes import walk
 from greenhop_agents.scoring.evaluate import evaluate
 from greenhop_agents.shelf.find import find_policy
 from greenhop_agents.shelf.runs import git_commit
@@ -179,33 +178,15 @@ def _bound(spec: Mapping[str, Any], root: Path) -> Result:
         "totals": plan_totals(*window, solved.plan),
     }
     if spec["week"]:
-        params, state, rows = window
-
-        def replayed() -> Iterator[Snapshot]:
-            now = state
-            for t in range(params.steps):
-                row = Row(*(x[t : t + 1] for x in rows))
-                now, flows = step(params, now, plan_at(solved.plan, t), row)
-                yield snapshot(params, row, now, flows)
-
-        result["week"] = _series(replayed())
+        steps = replayed(*window, solved.plan)
+        result["week"] = _series(snapshot(window[0], s.row, s.state, s.flows) for s in steps)
     return result
 
 
 def _week(spec: Mapping[str, Any], root: Path) -> Result:
     sim = simulator(spec)
-    policy = _policy(spec, root, sim)
-    policy.reset(sim)
-
-    def steps() -> Iterator[Snapshot]:
-        carry = sim.begin(torch.tensor([spec["start"]]))
-        for _ in range(sim.params.steps):
-            row, _ = sim.unpack(carry)
-            carry, flows = sim.advance(carry, policy.decide(sim, carry))
-            yield snapshot(sim.params, row, carry.state, flows)
-
-    with torch.no_grad():
-        return {"week": _series(steps())}
+    steps = walk(sim, _policy(spec, root, sim), torch.tensor([spec["start"]]))
+    return {"week": _series(snapshot(sim.params, sim.unpack(s.before)[0], s.after.state, s.flows) for s in steps)}
 
 
 def _series(steps: Iterable[Snapshot]) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from greenhop.cache import cached, key_of, source_key
 from greenhop.episode.simulator import Carry, Simulator
+from greenhop.gym.tensor_env import TensorVectorEnv
 from greenhop.physics.params import Params
-from greenhop.physics.rewards import reward_of
 from greenhop.physics.state import State
 from greenhop.world.bank import MADE_BY as WORLD
 
@@ -44,13 +44,16 @@ def _run(sim: Simulator, shaped: bool) -> Tensor:
 
 def _episodes(sim: Simulator, starts: Tensor, shaped: bool) -> Tensor:
     """`[E, T]` rewards of the episodes from `starts`."""
-    carry, rewards = sim.begin(starts), []
-    action = carry.packed.new_zeros(len(starts), sim.action_size)
+    env = TensorVectorEnv(sim, len(starts), compile=None)
+    obs, rewards = env.reset(starts=starts), []
+    action = obs.new_zeros(len(starts), sim.action_size)
+    before = env.carry.state
     for _ in range(sim.params.steps):
-        after, flows = sim.act(carry, action)
-        reward = reward_of(sim.params, flows)
-        rewards.append(reward + gain(sim.params, carry.state, after.state) if shaped else reward)
-        carry = after
+        _, reward, _, _ = env.step(action)
+        if shaped:
+            after = env.carry.state
+            reward, before = reward + gain(sim.params, before, after), after
+        rewards.append(reward)
     return torch.stack(rewards, dim=1)
 
 

@@ -16,7 +16,7 @@ from greenhop_agents.learners.weights import save_policy
 from greenhop_agents.policies.policy import Policy
 from greenhop_agents.policies.rules import PriceFollow
 from greenhop_agents.scoring.bounds import episode_bounds
-from greenhop_agents.scoring.evaluate import evaluate, score
+from greenhop_agents.scoring.evaluate import mean_cost, score
 
 
 @dataclass
@@ -48,11 +48,6 @@ class Validation:
             if f"eval/{name}" in self.last:
                 return f"{name} {self.last[f'eval/{name}']:.1f} %"
         return ""
-
-
-def mean_cost(sim: Simulator, policy: Policy, starts: NDArray[np.int64]) -> float:
-    """Mean bill of a policy, CNY."""
-    return float(np.mean([e.cost_cny for e in evaluate(sim, policy, starts)]))
 
 
 def build_validation(sim: Simulator, episodes: int, bound: bool, folder: Path) -> Validation:

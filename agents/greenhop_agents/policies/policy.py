@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -26,6 +26,15 @@ class Policy(Protocol):
 
     def decide(self, sim: Simulator, carry: Carry) -> Plan:
         """The plan for the present step."""
+        ...
+
+
+@runtime_checkable
+class Acting(Policy, Protocol):
+    """A policy whose decisions follow from what it observes, now and since `reset`."""
+
+    def act(self, obs: Tensor) -> Tensor:
+        """Actions `[B, A]` for observations `[B, O]`."""
         ...
 
 

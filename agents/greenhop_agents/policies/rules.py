@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from greenhop.episode.simulator import Carry, Simulator
 from greenhop.errors import ConfigError
@@ -48,7 +49,12 @@ class PriceFollow:
     name: str = "price_follow"
 
     def reset(self, sim: Simulator) -> None:
-        """Nothing to forget."""
+        """Learn how long an action is."""
+        self._action_size = sim.action_size
+
+    def act(self, obs: Tensor) -> Tensor:
+        """Zeros `[B, A]`."""
+        return obs.new_zeros(len(obs), self._action_size)
 
     def decide(self, sim: Simulator, carry: Carry) -> Plan:
         """Decode zeros."""

@@ -18,10 +18,10 @@ from torch import Tensor
 from greenhop.cache import cached, key_of, source_key
 from greenhop.episode.simulator import Carry, Simulator
 from greenhop.lp.bound import bound
-from greenhop.lp.replay import plan_at
+from greenhop.lp.replay import replayed
 from greenhop.physics.params import Params
 from greenhop.physics.state import Plan, Row, State
-from greenhop.physics.step import initial_state, step
+from greenhop.physics.step import initial_state
 from greenhop.scenario.join import build_params
 from greenhop.world.bank import MADE_BY as WORLD
 from greenhop.world.bank import WorldBank, build_bank
@@ -133,11 +133,8 @@ def _fractions(p: Params, state: State, rows: Row, plan: Plan, middle: slice) ->
 
 def _backlogs(p: Params, state: State, rows: Row, plan: Plan) -> Tensor:
     """`[T, R, K, S]` backlog before each step of the plan."""
-    seen = []
-    for t in range(p.steps):
-        seen.append(state.backlog_mwh[0])
-        state, _ = step(p, state, plan_at(plan, t), Row(*(x[t : t + 1] for x in rows)))
-    return torch.stack(seen)
+    before = [state, *(stepped.state for stepped in replayed(p, state, rows, plan))]
+    return torch.stack([s.backlog_mwh[0] for s in before[:-1]])
 
 
 def _share(part: Tensor, whole: Tensor, otherwise: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from greenhop.episode.snapshot import snapshot
 from greenhop.errors import ConfigError
 from greenhop.gym.render import Renderer
 from greenhop_agents.policies.policy import Policy
+from greenhop_agents.scoring.episodes import walk
 from greenhop_agents.scoring.evaluate import Progress
 
 FRAMES_PER_S = 8
@@ -46,15 +47,10 @@ def episode_frames(
 ) -> Iterable[NDArray[np.uint8]]:
     """One frame per step of an episode."""
     renderer = Renderer(sim.scenario, sim.params)
-    policy.reset(sim)
-    with torch.no_grad():
-        carry = sim.begin(torch.tensor([start], device=sim.params.device))
-        for t in range(sim.params.steps):
-            row, _ = sim.unpack(carry)
-            carry, flows = sim.advance(carry, policy.decide(sim, carry))
-            yield renderer.frame(snapshot(sim.params, row, carry.state, flows))
-            if progress:
-                progress(t + 1, sim.params.steps)
+    for t, s in enumerate(walk(sim, policy, torch.tensor([start], device=sim.params.device))):
+        yield renderer.frame(snapshot(sim.params, sim.unpack(s.before)[0], s.after.state, s.flows))
+        if progress:
+            progress(t + 1, sim.params.steps)
 
 
 def write_gif(path: Path, frames: Iterable[NDArray[np.uint8]], frames_per_s: float = FRAMES_PER_S) -> None:

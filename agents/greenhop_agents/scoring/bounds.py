@@ -19,12 +19,11 @@ from torch.utils._pytree import tree_leaves
 from greenhop.cache import cached, key_of, source_key
 from greenhop.episode.simulator import Simulator
 from greenhop.lp.bound import Bound, bound
-from greenhop.lp.replay import plan_at
+from greenhop.lp.replay import replayed
 from greenhop.lp.solve import Options
 from greenhop.physics.params import Params
 from greenhop.physics.rewards import REPORTED, report
 from greenhop.physics.state import Dispatch, Plan, Row, State
-from greenhop.physics.step import step
 from greenhop.scenario.join import build_params
 from greenhop_agents.scoring.evaluate import Episode
 
@@ -209,9 +208,8 @@ Solved = tuple[Bound, dict[str, float]]
 def plan_totals(params: Params, state: State, rows: Row, plan: Plan) -> dict[str, float]:
     """Cost terms and quantities of a plan `[T, …]`, summed over its steps."""
     total = torch.zeros(len(REPORTED), dtype=params.dtype)
-    for t in range(rows.green_mwh.shape[0]):
-        state, flows = step(params, state, plan_at(plan, t), Row(*(x[t : t + 1] for x in rows)))
-        total += report(params, flows)[0]
+    for stepped in replayed(params, state, rows, plan):
+        total += report(params, stepped.flows)[0]
     return dict(zip(REPORTED, total.tolist(), strict=True))
 
 

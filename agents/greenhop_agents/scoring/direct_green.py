@@ -38,6 +38,11 @@ class DirectGreen:
         return {**vars(self), "direct_green_rules_broken": float(len(self.broken))}
 
 
+def has_direct_supply(scenario: ScenarioConfig) -> bool:
+    """Whether any site of a scenario has `tariff_mode: direct_green`."""
+    return any(site.tariff_mode == "direct_green" for site in scenario.sites.values())
+
+
 def direct_green(scenario: ScenarioConfig, sites: Mapping[str, Mapping[str, float]]) -> dict[str, DirectGreen]:
     """The sites with `tariff_mode: direct_green`, from their energies over an episode."""
     return {name: _shares(sites[name]) for name, site in scenario.sites.items() if site.tariff_mode == "direct_green"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +12,12 @@ from torch import Tensor
 
 from greenhop.episode.simulator import Simulator
 from greenhop.lp.bound import bound
-from greenhop.lp.replay import plan_at
+from greenhop.lp.replay import replayed
 from greenhop.physics.params import Params
 from greenhop.physics.state import Flows, Row
-from greenhop.physics.step import step
 from greenhop_agents.policies.policy import Policy
 from greenhop_agents.scoring.bounds import episode_window
+from greenhop_agents.scoring.episodes import walk
 
 Array = NDArray[np.float64]
 Stepped = tuple[Row, Flows]
@@ -53,32 +53,15 @@ class Day:
 
 def record_policy(sim: Simulator, policy: Policy, start: int) -> Day:
     """Run `policy` from `start` and keep every step."""
-    policy.reset(sim)
-    with torch.no_grad():
-        return _as_day(policy.name, sim.params, _run(sim, policy, start))
+    steps = walk(sim, policy, torch.tensor([start], device=sim.params.device))
+    return _as_day(policy.name, sim.params, ((sim.unpack(s.before)[0], s.flows) for s in steps))
 
 
 def record_bound(sim: Simulator, start: int) -> Day:
     """Solve the clairvoyant plan of the episode that begins at `start` and keep every step of its replay."""
     params, state, rows = episode_window(sim, start)
-    plan = bound(params, state, rows).plan
-
-    def replayed() -> Iterator[Stepped]:
-        now = state
-        for t in range(params.steps):
-            row = Row(*(x[t : t + 1] for x in rows))
-            now, flows = step(params, now, plan_at(plan, t), row)
-            yield row, flows
-
-    return _as_day("bound", params, replayed())
-
-
-def _run(sim: Simulator, policy: Policy, start: int) -> Iterator[Stepped]:
-    carry = sim.begin(torch.tensor([start], device=sim.params.device))
-    for _ in range(sim.params.steps):
-        row, _ = sim.unpack(carry)
-        carry, flows = sim.advance(carry, policy.decide(sim, carry))
-        yield row, flows
+    steps = replayed(params, state, rows, bound(params, state, rows).plan)
+    return _as_day("bound", params, ((s.row, s.flows) for s in steps))
 
 
 def _as_day(name: str, p: Params, steps: Iterable[Stepped]) -> Day:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from greenhop.episode.decoders.find import build_decoder
 from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
 from greenhop_agents.policies.rules import Greenest, PriceFollow
-from greenhop_agents.scoring.evaluate import evaluate
+from greenhop_agents.scoring.evaluate import mean_cost
 
 Grid = Mapping[str, Sequence[float]]
 GREENEST: Grid = {"place_strength": (0.0, 0.25, 0.5, 1.0, 2.0), "time_strength": (0.0, 0.25, 0.5, 1.0, 2.0)}
@@ -64,13 +62,9 @@ def _shipped(rule: str, sim: Simulator, grid: Grid) -> dict[str, float]:
 
 
 def _greenest(sim: Simulator, starts: Sequence[int], values: Mapping[str, float]) -> float:
-    return _mean_cost(sim, Greenest("greenest", **values), starts)
+    return mean_cost(sim, Greenest("greenest", **values), starts)
 
 
 def _price_follow(sim: Simulator, starts: Sequence[int], values: Mapping[str, float]) -> float:
     config = sim.scenario.decoder.model_copy(update=dict(values))
-    return _mean_cost(replace(sim, decoder=build_decoder(sim.params, config)), PriceFollow(), starts)
-
-
-def _mean_cost(sim: Simulator, policy: Greenest | PriceFollow, starts: Sequence[int]) -> float:
-    return float(np.mean([e.cost_cny for e in evaluate(sim, policy, list(starts))]))
+    return mean_cost(replace(sim, decoder=build_decoder(sim.params, config)), PriceFollow(), starts, compiled=False)

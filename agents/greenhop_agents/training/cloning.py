@@ -34,6 +34,7 @@ from greenhop_agents.learners.shac import cosine
 from greenhop_agents.policies.mpc import Mpc, MpcSettings, stack
 from greenhop_agents.policies.policy import ActionPolicy, Policy
 from greenhop_agents.scoring.bounds import episode_plans
+from greenhop_agents.scoring.episodes import walk
 from greenhop_agents.shelf.find import find_policy
 
 OPTIMAL = "optimal"
@@ -117,19 +118,13 @@ def outcome(p: Params, flows: Flows) -> Tensor:
 
 def demonstrate(sim: Simulator, teacher: Policy, starts: Tensor, driver: Policy | None = None) -> Demonstrations:
     """What `teacher` does in all states of episodes from `starts` `[E]`, as `driver` (else it) goes through them."""
-    seen: list[Carry] = []
-    goals: list[Tensor] = []
-    for policy in (teacher, driver):
-        if policy is not None:
-            policy.reset(sim)
-    with torch.no_grad():
-        carry = sim.begin(starts)
-        for _ in range(sim.params.steps):
-            after, flows = sim.advance(carry, teacher.decide(sim, carry))
-            seen.append(carry)
-            goals.append(outcome(sim.params, flows))
-            carry = after if driver is None else sim.advance(carry, driver.decide(sim, carry))[0]
-    return _joined([Demonstrations(c, g) for c, g in zip(seen, goals, strict=True)])
+    parts: list[Demonstrations] = []
+    if driver is not None:
+        teacher.reset(sim)
+    for carry, _, flows in walk(sim, driver or teacher, starts):
+        told = flows if driver is None else sim.advance(carry, teacher.decide(sim, carry))[1]
+        parts.append(Demonstrations(carry, outcome(sim.params, told)))
+    return _joined(parts)
 
 
 def _joined(parts: list[Demonstrations]) -> Demonstrations:

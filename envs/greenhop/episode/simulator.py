@@ -61,7 +61,7 @@ def shapes_of(
     return Shapes(params, build_decoder(params, scenario.decoder), build_observer(params))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one is equal to itself alone, so that what is made for it can be kept
 class Simulator:
     """One scenario, ready to run on one device with one dtype."""
 

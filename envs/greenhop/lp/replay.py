@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from greenhop.lp.columns import Array, Layout
 from greenhop.lp.model import LinearProgram
 from greenhop.lp.window import Terminal, Window
 from greenhop.physics.params import Params
-from greenhop.physics.state import Dispatch, Plan, Row, State
+from greenhop.physics.state import Dispatch, Flows, Plan, Row, State
 from greenhop.physics.step import joining, step
 
 
@@ -52,12 +53,28 @@ def plan_of(w: Window, lp: LinearProgram, x: Array) -> Plan:
     )
 
 
-def replay(params: Params, state: State, rows: Row, plan: Plan, terminal: Terminal | None = None) -> Replay:
-    """Run the plan of every snapshot through `step`, one after the other, in the dtype of `params`."""
-    costs = []
+class Replayed(NamedTuple):
+    """One step of a plan, as a batch of one."""
+
+    row: Row
+    state: State  # after the step
+    flows: Flows
+
+
+def replayed(params: Params, state: State, rows: Row, plan: Plan) -> Iterator[Replayed]:
+    """Run the plan `[T, …]` of every snapshot through `step`, from `state`, one after the other."""
     for t in range(rows.green_mwh.shape[0]):
-        state, flows = step(params, state, plan_at(plan, t), _at(rows, t))
-        costs.append(flows.cost_cny[0])
+        row = Row(*(x[t : t + 1] for x in rows))
+        state, flows = step(params, state, plan_at(plan, t), row)
+        yield Replayed(row, state, flows)
+
+
+def replay(params: Params, state: State, rows: Row, plan: Plan, terminal: Terminal | None = None) -> Replay:
+    """What a plan `[T, …]` costs and leaves behind, in the dtype of `params`."""
+    costs = []
+    for stepped in replayed(params, state, rows, plan):
+        costs.append(stepped.flows.cost_cny[0])
+        state = stepped.state
     left = 0.0 if terminal is None else _left(params, state, rows, terminal)
     return Replay(torch.stack(costs), left, state)
 
@@ -76,10 +93,6 @@ def _left(params: Params, state: State, rows: Row, terminal: Terminal) -> float:
     work = (deferred[0].numpy() * terminal.work_cny_per_mwh).sum()
     energy = ((params.soc_start_mwh - state.soc_mwh[0]).numpy() * terminal.soc_cny_per_mwh).sum()
     return float(work + energy)
-
-
-def _at(rows: Row, t: int) -> Row:
-    return Row(*(x[t : t + 1] for x in rows))
 
 
 def _into_regions(w: Window, flow: Array) -> Array:

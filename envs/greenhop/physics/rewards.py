@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from greenhop.physics.params import Params
 from greenhop.physics.state import COST_TERMS, Flows
 
-QUANTITIES = (
-    "facility_mwh",
-    "green_used_mwh",
-    "grid_mwh",
-    "ppa_mwh",
-    "curtailed_mwh",
-    "exported_mwh",
-    "unserved_mwh",
-    "carbon_kg",
-    "served_mwh",
-    "missed_mwh",
-    "migrated_mwh",
-    "data_gb",
-)
+
+class Quantities(NamedTuple):
+    """What a step did beside its bill, each `[B]`, summed over regions."""
+
+    facility_mwh: Tensor
+    green_used_mwh: Tensor
+    grid_mwh: Tensor
+    ppa_mwh: Tensor
+    curtailed_mwh: Tensor
+    exported_mwh: Tensor
+    unserved_mwh: Tensor
+    carbon_kg: Tensor
+    served_mwh: Tensor
+    missed_mwh: Tensor
+    migrated_mwh: Tensor
+    data_gb: Tensor
+
+
+class SiteQuantities(NamedTuple):
+    """Energy of a step by site, each `[B, R]`; `self_used` is own green power that stayed on site."""
+
+    it_mwh: Tensor
+    facility_mwh: Tensor
+    green_mwh: Tensor
+    self_used_mwh: Tensor
+    exported_mwh: Tensor
+    curtailed_mwh: Tensor
+
+
+QUANTITIES = Quantities._fields
 REPORTED = (*(f"{term}_cny" for term in COST_TERMS), *QUANTITIES)
-SITE_QUANTITIES = ("it_mwh", "facility_mwh", "green_mwh", "self_used_mwh", "exported_mwh", "curtailed_mwh")
+SITE_QUANTITIES = SiteQuantities._fields
 CONSTRAINT_TERMS = ("missed", "unserved", "green_gap", "direct_rule")
 
 
@@ -40,32 +58,36 @@ def constraint_cost(params: Params, flows: Flows) -> Tensor:
 
 def report(params: Params, flows: Flows) -> Tensor:
     """`[B, len(REPORTED)]` cost terms and physical quantities of a step, summed over regions."""
-    solar_heat = flows.discharge_mwh @ params.is_csp
-    by_region = (
-        flows.facility_mwh,
-        flows.green_mwh - flows.curtail_mwh - flows.export_mwh + flows.ppa_mwh,
-        flows.grid_mwh,
-        flows.ppa_mwh,
-        flows.curtail_mwh,
-        flows.export_mwh,
-        flows.unserved_mwh,
-        flows.carbon_kg,
-    )
-    facility, green, *others = torch.stack(by_region, dim=-1).sum(1).unbind(-1)
-    quantities = (
-        facility,
-        green + solar_heat,
-        *others,
-        flows.serve_mwh.sum((1, 2, 3)) + flows.serve_online_mwh.sum((1, 2)),
-        flows.missed_mwh.sum((1, 2)) + flows.missed_online_mwh.sum((1, 2)),
-        flows.migrate_mwh.sum((1, 2, 3)) + flows.route_mwh.sum((1, 2)),
-        flows.data_gb.sum(-1),
+    by_region = {
+        "facility_mwh": flows.facility_mwh,
+        "green_used_mwh": flows.green_mwh - flows.curtail_mwh - flows.export_mwh + flows.ppa_mwh,
+        "grid_mwh": flows.grid_mwh,
+        "ppa_mwh": flows.ppa_mwh,
+        "curtailed_mwh": flows.curtail_mwh,
+        "exported_mwh": flows.export_mwh,
+        "unserved_mwh": flows.unserved_mwh,
+        "carbon_kg": flows.carbon_kg,
+    }
+    total = dict(zip(by_region, torch.stack(tuple(by_region.values()), dim=-1).sum(1).unbind(-1), strict=True))
+    total["green_used_mwh"] = total["green_used_mwh"] + flows.discharge_mwh @ params.is_csp
+    quantities = Quantities(
+        **total,
+        served_mwh=flows.serve_mwh.sum((1, 2, 3)) + flows.serve_online_mwh.sum((1, 2)),
+        missed_mwh=flows.missed_mwh.sum((1, 2)) + flows.missed_online_mwh.sum((1, 2)),
+        migrated_mwh=flows.migrate_mwh.sum((1, 2, 3)) + flows.route_mwh.sum((1, 2)),
+        data_gb=flows.data_gb.sum(-1),
     )
     return torch.cat((flows.cost_cny, torch.stack(quantities, dim=-1)), dim=-1)
 
 
 def report_sites(flows: Flows) -> Tensor:
-    """`[B, R, len(SITE_QUANTITIES)]` energy of a step by site; `self_used` is own green power that stayed on site."""
-    used = flows.green_mwh - flows.curtail_mwh - flows.export_mwh
-    quantities = (flows.it_mwh, flows.facility_mwh, flows.green_mwh, used, flows.export_mwh, flows.curtail_mwh)
+    """`[B, R, len(SITE_QUANTITIES)]`: `SiteQuantities` of a step, stacked."""
+    quantities = SiteQuantities(
+        it_mwh=flows.it_mwh,
+        facility_mwh=flows.facility_mwh,
+        green_mwh=flows.green_mwh,
+        self_used_mwh=flows.green_mwh - flows.curtail_mwh - flows.export_mwh,
+        exported_mwh=flows.export_mwh,
+        curtailed_mwh=flows.curtail_mwh,
+    )
     return torch.stack(quantities, dim=-1)

@@ -58,22 +58,26 @@ class Plan(NamedTuple):
     dispatch: Dispatch | None = None
 
 
-COST_TERMS = (
-    "grid_energy",
-    "ppa",
-    "green_om",
-    "export",
-    "demand",
-    "carbon",
-    "network",
-    "storage",
-    "diesel",
-    "unserved",
-    "missed",
-    "green_gap",
-    "direct_rule",
-    "terminal",
-)
+class CostTerms(NamedTuple):
+    """The bill of a step, each term `[B]` CNY; equations in docs/design.md §4."""
+
+    grid_energy: Tensor
+    ppa: Tensor
+    green_om: Tensor
+    export: Tensor
+    demand: Tensor
+    carbon: Tensor
+    network: Tensor
+    storage: Tensor
+    diesel: Tensor
+    unserved: Tensor
+    missed: Tensor
+    green_gap: Tensor
+    direct_rule: Tensor
+    terminal: Tensor
+
+
+COST_TERMS = CostTerms._fields
 
 
 class Flows(NamedTuple):

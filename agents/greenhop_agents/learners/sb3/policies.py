@@ -117,14 +117,17 @@ class RecurrentPolicy:
         self.policy.set_training_mode(False)
 
     def decide(self, sim: Simulator, carry: Carry) -> Plan:
-        """Observe, remember, act, decode."""
-        obs = sim.observe(carry)
+        """Observe, act, decode."""
+        return sim.decode(carry, self.act(sim.observe(carry)))
+
+    def act(self, obs: Tensor) -> Tensor:
+        """Actions `[B, A]` for observations `[B, O]`, which are remembered."""
         seen = obs.to(device=self.policy.device, dtype=torch.float32)
         layers, _, width = self.policy.lstm_hidden_state_shape
         began = seen.new_zeros(len(seen))
         memory = self._memory or (seen.new_zeros(layers, len(seen), width), seen.new_zeros(layers, len(seen), width))
         action, self._memory = self.policy._predict(seen, memory, began, deterministic=True)
-        return sim.decode(carry, action.to(obs.device, obs.dtype))
+        return action.to(obs.device, obs.dtype)  # type: ignore[no-any-return]
 
 
 def as_policy(model: BaseAlgorithm, name: str) -> Policy:

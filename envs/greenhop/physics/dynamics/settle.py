@@ -7,7 +7,7 @@ from torch import Tensor
 
 from greenhop.physics.ops import per_region
 from greenhop.physics.params import Params
-from greenhop.physics.state import Flows, Row, State
+from greenhop.physics.state import CostTerms, Flows, Row, State
 
 
 def meter_peak(p: Params, flows: Flows, peak: Tensor) -> Tensor:
@@ -46,26 +46,26 @@ def _total(per_region: Tensor) -> Tensor:
 
 
 def step_costs(p: Params, row: Row, flows: Flows, before: State, after: State, terminal: Tensor) -> Tensor:
-    """`[B, len(COST_TERMS)]` CNY in the order of `COST_TERMS`."""
+    """`[B, len(COST_TERMS)]` CNY, stacked in the order of `CostTerms`."""
     missed = (flows.missed_online_mwh.sum(1) * p.missed_online_cny_per_mwh).sum(-1) + (
         flows.missed_mwh.sum(1) * p.missed_cny_per_mwh
     ).sum(-1)
     gap = after.green_gap_mwh.clamp_min(0.0) - before.green_gap_mwh.clamp_min(0.0)
     broken = (after.direct_gap_mwh.clamp_min(0.0) - before.direct_gap_mwh.clamp_min(0.0)).sum(-1)
-    terms = (
-        _total(flows.grid_mwh * (row.grid_price_cny_per_mwh + p.grid_adder_cny_per_mwh)),
-        _total(flows.ppa_mwh * p.ppa_price_cny_per_mwh),
-        _total((flows.green_mwh - flows.curtail_mwh) * p.green_cost_cny_per_mwh),
-        -_total(flows.export_mwh * row.export_price_cny_per_mwh),
-        _total((after.peak_mw - before.peak_mw) * p.demand_fee_cny_per_mw),
-        _total(flows.carbon_kg) * p.carbon_price_cny_per_kg,
-        _total(flows.data_gb * p.link_price_cny_per_gb),
-        _total(flows.discharge_mwh * p.wear_cny_per_mwh),
-        _total(flows.diesel_mwh) * p.diesel_cost_cny_per_mwh,
-        _total(flows.unserved_mwh) * p.lost_load_cny_per_mwh,
-        missed,
-        _total(gap) * p.certificate_price_cny_per_mwh,
-        _total(broken * p.direct_rule_cny_per_mwh),
-        terminal,
+    terms = CostTerms(
+        grid_energy=_total(flows.grid_mwh * (row.grid_price_cny_per_mwh + p.grid_adder_cny_per_mwh)),
+        ppa=_total(flows.ppa_mwh * p.ppa_price_cny_per_mwh),
+        green_om=_total((flows.green_mwh - flows.curtail_mwh) * p.green_cost_cny_per_mwh),
+        export=-_total(flows.export_mwh * row.export_price_cny_per_mwh),
+        demand=_total((after.peak_mw - before.peak_mw) * p.demand_fee_cny_per_mw),
+        carbon=_total(flows.carbon_kg) * p.carbon_price_cny_per_kg,
+        network=_total(flows.data_gb * p.link_price_cny_per_gb),
+        storage=_total(flows.discharge_mwh * p.wear_cny_per_mwh),
+        diesel=_total(flows.diesel_mwh) * p.diesel_cost_cny_per_mwh,
+        unserved=_total(flows.unserved_mwh) * p.lost_load_cny_per_mwh,
+        missed=missed,
+        green_gap=_total(gap) * p.certificate_price_cny_per_mwh,
+        direct_rule=_total(broken * p.direct_rule_cny_per_mwh),
+        terminal=terminal,
     )
     return torch.stack(terms, dim=-1)
