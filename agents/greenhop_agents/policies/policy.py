@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -12,6 +12,7 @@ from greenhop.episode.simulator import Carry, Simulator
 from greenhop.physics.state import Plan
 
 
+@runtime_checkable
 class Policy(Protocol):
     """Decides a plan for every environment of a batch."""
 
