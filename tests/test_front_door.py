@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 
@@ -62,6 +63,18 @@ def test_every_public_name_is_there_and_says_what_it_is(package: object) -> None
         assert name.isupper() or inspect.getdoc(found), name
     with pytest.raises(AttributeError, match="make_coffee"):
         package.make_coffee  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_takes_three_or_more_arguments_describes_each_of_them(package: object) -> None:
+    for name in package.__all__:  # type: ignore[attr-defined]
+        found = getattr(package, name)
+        if not callable(found) or (isinstance(found, type) and issubclass(found, Exception)):
+            continue
+        wanted = list(inspect.signature(found).parameters)
+        about = (inspect.getdoc(found) or "").partition("Args:")[2].partition("\n\n")[0]
+        described = re.findall(r"^    (\w+): \S", about, re.MULTILINE)
+        assert len(wanted) < 3 or described == wanted, name
 
 
 def test_importing_the_packages_waits_for_nothing_slow() -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from greenhop.errors import ConfigError, GreenhopError
 from greenhop.scenario.config import Count, Positive, ScenarioConfig, Split, describe, parse_scenario
@@ -42,35 +42,60 @@ _own_files: dict[str, str] = {}  # path of such a file by the name of its scenar
 class SolverSettings(BaseModel):
     """`solver.*`; the names are those of `greenhop.lp.solve.SolverName`."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     name: Annotated[str, Field(pattern="^(ipx|simplex|hipo|pdlp)$")] = "ipx"
+    """Algorithm of HiGHS."""
     time_limit_s: Positive = 3600.0
+    """Longest time for one bound, s."""
 
 
 class EvaluationSettings(BaseModel):
     """`evaluation.*`: the held-out episodes a trained agent is scored on."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     split: Split = "test"
+    """Whose years the episodes are of."""
     episodes: Count = 1
+    """Held-out episodes, spread over the years of the split."""
     bound: bool = False
+    """Whether the certified bound of every episode is solved, which scores need."""
 
 
 class Settings(BaseModel):
     """Types and ranges of the keys that scripts share; a script uses some of them, other keys are its own affair."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the agent; the world's is `scenario.seed`."""
     seeds: list[Annotated[int, Field(ge=0)]] | None = None
+    """Several seeds, one run after the other; null: `seed` alone."""
     total_steps: Count = 1
+    """Environment steps of a training run, all environments together."""
     split: Split = "test"
+    """Whose years the episodes are of."""
     episodes: Count = 1
+    """Episodes, spread over the years of the split."""
     workers: Count = 1
+    """Parallel processes."""
     bound: bool = False
+    """Whether the certified bound of every episode is solved, which scores need."""
     policy: str = ""
+    """A rule, a planner, `pretrained/NAME` or a run folder."""
     beside: list[str] = []
+    """Further policies on the same episodes."""
     device: str = "auto"
+    """Where tensors live; `auto`: a GPU where there is one."""
     output: str = ""
+    """Folder or file that is written."""
     json_path: str | None = Field(default=None, alias="json")
+    """File that also gets the records printed; null: none."""
     evaluation: EvaluationSettings = EvaluationSettings()
+    """The held-out episodes that a trained agent is scored on."""
     solver: SolverSettings = SolverSettings()
+    """How bounds are solved."""
 
 
 def run(config_name: str, task: Callable[[DictConfig], None]) -> None:
