@@ -1,57 +1,6 @@
-"""Check that a scenario shows what its table of targets says; exit code 1 when a target is missed."""
+"""`greenhop calibrate` from a checkout."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from omegaconf import DictConfig
-
-from greenhop_agents.base.cli import run, scenario_of, write_json
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from greenhop_agents.studies.calibration import Check
-
-MISSED = 1
-
-
-def main(config: DictConfig) -> None:
-    """Measure, print, write JSON, judge."""
-    from rich.console import Console
-
-    from greenhop.episode.simulator import build_simulator
-    from greenhop_agents.base.progress import progress_bar
-    from greenhop_agents.studies.calibration import checks, facts, ladder, measure
-
-    scenario = scenario_of(config)
-    sim = build_simulator(scenario, config.split)
-    starts = sim.bank.spread(config.episodes).tolist()
-    with progress_bar(f"bounds of {scenario.name}", "episode") as progress:
-        measured = measure(sim, starts, config.workers, progress)
-    found = checks({**facts(sim), **ladder(sim, measured)})
-    costs = measured.costs_cny()
-    console = Console()
-    console.print(_table(found, f"{scenario.name}, {config.split}: {config.episodes} episodes"))
-    console.print("million CNY: " + ", ".join(f"{name} {cost / 1e6:.1f}" for name, cost in costs.items()))
-    write_json(config.json, {"cost_cny": costs, "checks": [c.as_row() for c in found]})
-    if any(c.passed is False for c in found):
-        raise SystemExit(MISSED)
-
-
-def _table(found: list[Check], title: str) -> Table:
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    table.add_column("target")
-    for heading in ("wanted", "measured", "unit"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
-    verdicts = {True: "pass", False: "[red]missed[/red]", None: "not modelled"}
-    for c in found:
-        table.add_row(c.what, c.wanted, "–" if c.value is None else f"{c.value:.4g}", c.unit, verdicts[c.passed])
-    return table
-
+from greenhop_agents.commands.main import run_command
 
 if __name__ == "__main__":
-    run("calibrate", main)
+    run_command("calibrate")

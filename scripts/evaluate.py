@@ -1,61 +1,6 @@
-"""Run a policy on held-out episodes and report what it cost and did."""
+"""`greenhop evaluate` from a checkout."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from omegaconf import DictConfig
-
-from greenhop_agents.base.cli import pick_device, run, scenario_of, write_json
-
-if TYPE_CHECKING:
-    from greenhop_agents.scoring.evaluate import Episode
-
-
-def main(config: DictConfig) -> None:
-    """Evaluate, optionally bound, print; JSON last."""
-    from rich.console import Console
-
-    from greenhop.episode.simulator import build_simulator
-    from greenhop_agents.base.progress import progress_bar
-    from greenhop_agents.policies.compiled import CompiledPolicy
-    from greenhop_agents.report.video import check_video_path, film
-    from greenhop_agents.scoring.bounds import episode_bounds
-    from greenhop_agents.scoring.evaluate import evaluate
-    from greenhop_agents.scoring.scoreboard import as_table, compared_decisions, summarise
-    from greenhop_agents.shelf.find import find_policy
-
-    check_video_path(config.video)
-    scenario = scenario_of(config)
-    sim = build_simulator(scenario, config.split, device=pick_device(config.device))
-    starts = sim.bank.spread(config.episodes)
-    policies = [find_policy(name, sim) for name in (config.policy, *config.beside)]
-    deciding = list(policies)
-    if config.compile:
-        deciding[0] = CompiledPolicy(policies[0], sim, config.episodes)  # for this many at once, unlike a film
-    episodes: dict[str, list[Episode]] = {}
-    for policy, name in zip(deciding, (config.policy, *config.beside), strict=True):
-        with progress_bar(f"{name} on {scenario.name}", "step") as update:
-            done = evaluate(sim, policy, starts, update)
-        episodes[name if policy.name in episodes else policy.name] = done
-    records = [{**e.as_row(), "policy": name} for name, group in episodes.items() for e in group]
-    bounds = None
-    if config.bound:
-        if "price_follow" not in episodes:
-            episodes["price_follow"] = evaluate(sim, find_policy("price_follow", sim), starts)
-        with progress_bar("certified bounds", "episode") as update:
-            solved = episode_bounds(sim, starts.tolist(), workers=config.workers, progress=update)
-        bounds = [b.bound_cny for b in solved]
-        episodes["bound"] = [b.as_episode() for b in solved]
-        records = [{**record, "bound_cny": bounds[record["episode"]]} for record in records]
-    lines = summarise(episodes, bounds)
-    title = f"{scenario.name}, {config.split}: means of {config.episodes} episodes"
-    Console().print(as_table(lines, title), *compared_decisions(lines), sep="\n")
-    write_json(config.json, records)
-    if config.video is not None:
-        with progress_bar(f"filming {policies[0].name}", "frame") as update:
-            film(sim, policies[0], int(starts[0]), config.video, update)
-
+from greenhop_agents.commands.main import run_command
 
 if __name__ == "__main__":
-    run("evaluate", main)
+    run_command("evaluate")

@@ -18,7 +18,8 @@ from hydra.core.global_hydra import GlobalHydra
 
 from greenhop.physics.rewards import REPORTED
 from greenhop.scenario.find import config_dir
-from scripts.demo import discard
+from greenhop_agents.commands.demo import discard
+from greenhop_agents.commands.main import command_modules
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 QUICK = ("scenario=pair2", "scenario.episode.length_h=24", "scenario.years.test=1")
@@ -368,7 +369,8 @@ def test_an_interrupt_ends_a_script_with_one_word(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(config_dir().glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_script_configuration_has_a_script_and_says_how_to_run_it(path: Path) -> None:
     assert (SCRIPTS / f"{path.stem}.py").is_file()
-    assert f"python scripts/{path.stem}.py" in path.read_text(encoding="utf-8").splitlines()[0]
+    (name,) = [name for name, module in command_modules().items() if module == path.stem]
+    assert f"greenhop {name}" in path.read_text(encoding="utf-8").splitlines()[0]
 
 
 def test_speed_writes_a_record_per_scenario_batch_and_mode(script: Any, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from greenhop.gym.tensor_env import TensorVectorEnv
 from greenhop.physics.state import Plan, Row, State
 from greenhop.world.layout import Seen
 from greenhop_agents.learners.rollout import ticker
-from scripts.speed_ways import traffic
+from greenhop_agents.studies.speed_ways import traffic
 from tests.marks import needs_compiler
 from tests.sims import day_sim
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,12 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from rich.console import Console
 
 from greenhop.cards.environment import described
 from greenhop.errors import ActionError
-from greenhop_agents.scoring.foreign import score_table
+from greenhop_agents import score
 
 RECIPES = Path(__file__).resolve().parents[1] / "docs" / "recipes"
 DAY = ["episode.length_h=24"]
@@ -54,20 +53,17 @@ def test_the_rllib_recipe_trains_and_is_scored() -> None:
     assert_scored(run_recipe("rllib_ppo", *tiny), "rllib_ppo")
 
 
-def printed(act: Callable[[np.ndarray], np.ndarray], episodes: int = 1) -> str:
-    console = Console(file=io.StringIO(), record=True, width=100)
-    console.print(score_table(act, "pair2", overrides=DAY, episodes=episodes, name="mine"))
-    return console.export_text()
+def scored(act: Callable[[np.ndarray], np.ndarray]) -> pd.DataFrame:
+    return score(act, "pair2", overrides=DAY, episodes=1, name="mine")
 
 
 def test_an_agent_from_elsewhere_that_does_nothing_scores_what_price_following_scores() -> None:
-    lines = printed(lambda obs: np.zeros((len(obs), SIZE), dtype=np.float32)).splitlines()
-    cells = {line.split()[0]: line.split()[1:3] for line in lines if line.strip()}
-    assert cells["mine"] == cells["price_follow"]
-    assert cells["mine"][1] == "0.0"
+    table = scored(lambda obs: np.zeros((len(obs), SIZE), dtype=np.float32))
+    assert table.loc["mine", "cost_cny"] == pytest.approx(table.loc["price_follow", "cost_cny"], rel=1e-6)
+    assert table.loc["mine", "score"] == pytest.approx(0.0, abs=0.05)
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((1, SIZE - 1)), np.full((1, SIZE), np.nan), np.zeros(SIZE)])
 def test_actions_that_do_not_fit_are_refused(wrong: np.ndarray) -> None:
     with pytest.raises(ActionError):
-        printed(lambda obs: wrong)
+        scored(lambda obs: wrong)

@@ -14,13 +14,12 @@ import argparse
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from torch import Tensor, nn
 from torch.distributions import Normal
 
 from greenhop.episode.simulator import build_simulator
 from greenhop.gym.vector_env import HubVectorEnv
-from greenhop_agents.scoring.foreign import score_table
+from greenhop_agents import score
 
 
 def parse_args() -> argparse.Namespace:
@@ -154,7 +153,8 @@ def main() -> None:
         with torch.no_grad():
             return agent.actor_mean(torch.as_tensor(obs)).clamp(-1, 1).numpy()
 
-    Console().print(score_table(act, args.scenario, overrides=overrides, episodes=args.eval_episodes, name="ppo"))
+    table = score(act, args.scenario, overrides=overrides, episodes=args.eval_episodes, name="ppo")
+    print(table.round(3).to_string())
 
 
 if __name__ == "__main__":

@@ -15,11 +15,10 @@ import torch
 from numpy.typing import NDArray
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.tune.registry import register_env
-from rich.console import Console
 
 from greenhop import ENV_IDS
+from greenhop_agents import score
 from greenhop_agents.learners.baseline import at, reference_rewards
-from greenhop_agents.scoring.foreign import score_table
 
 ENV = "greenhop"
 REACH = np.float32(
@@ -94,7 +93,8 @@ def main() -> None:
 
     overrides = [f"episode.length_h={args.length_h}"]
     scenario = ENV_IDS[args.env_id]
-    Console().print(score_table(act, scenario, overrides=overrides, episodes=args.eval_episodes, name="rllib_ppo"))
+    table = score(act, scenario, overrides=overrides, episodes=args.eval_episodes, name="rllib_ppo")
+    print(table.round(3).to_string())
     algorithm.stop()
 
 

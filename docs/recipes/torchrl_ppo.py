@@ -11,7 +11,6 @@ import argparse
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModule
 from tensordict.nn.distributions import NormalParamExtractor
@@ -25,8 +24,8 @@ from torchrl.objectives.value import GAE
 
 from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.gym.tensor_env import TensorVectorEnv
+from greenhop_agents import score
 from greenhop_agents.learners.baseline import at, reference_rewards
-from greenhop_agents.scoring.foreign import score_table
 
 
 class GreenhopEnv(EnvBase):
@@ -144,9 +143,8 @@ def main() -> None:
         with torch.no_grad():
             return torch.tanh(head(torch.as_tensor(obs, device=env.device))[0]).cpu().numpy()
 
-    Console().print(
-        score_table(act, args.scenario, overrides=overrides, episodes=args.eval_episodes, name="torchrl_ppo")
-    )
+    table = score(act, args.scenario, overrides=overrides, episodes=args.eval_episodes, name="torchrl_ppo")
+    print(table.round(3).to_string())
 
 
 if __name__ == "__main__":

@@ -3,7 +3,36 @@
 Importing this package registers the environments; torch is only imported when one is made.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from gymnasium.envs.registration import register
+
+if TYPE_CHECKING:
+    from greenhop.episode.simulator import Simulator, build_simulator
+    from greenhop.errors import ActionError, ConfigError, DataError, GreenhopError, SolverError
+    from greenhop.gym.env import HubEnv
+    from greenhop.gym.tensor_env import TensorVectorEnv
+    from greenhop.gym.vector_env import HubVectorEnv
+    from greenhop.scenario.find import load_scenario, scenario_names
+
+__all__ = [
+    "ENV_IDS",
+    "ActionError",
+    "ConfigError",
+    "DataError",
+    "GreenhopError",
+    "HubEnv",
+    "HubVectorEnv",
+    "Simulator",
+    "SolverError",
+    "TensorVectorEnv",
+    "build_simulator",
+    "load_scenario",
+    "scenario_names",
+]
 
 __version__ = "0.1.0"
 
@@ -31,3 +60,23 @@ for _id, _scenario in ENV_IDS.items():
         kwargs={"scenario": _scenario},
         disable_env_checker=False,
     )
+
+_HOME = {  # where a public name lives
+    "greenhop.episode.simulator": ("Simulator", "build_simulator"),
+    "greenhop.errors": ("ActionError", "ConfigError", "DataError", "GreenhopError", "SolverError"),
+    "greenhop.gym.env": ("HubEnv",),
+    "greenhop.gym.tensor_env": ("TensorVectorEnv",),
+    "greenhop.gym.vector_env": ("HubVectorEnv",),
+    "greenhop.scenario.find": ("load_scenario", "scenario_names"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

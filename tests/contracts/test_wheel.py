@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
+import venv
 import zipfile
 from pathlib import Path
 
@@ -36,6 +38,20 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert built.returncode == 0, built.stdout + built.stderr
     (path,) = out.glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="module")
+def fresh(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The commands of a new environment with the wheel in it; what it depends on is lent by this one."""
+    home = tmp_path_factory.mktemp("fresh")
+    venv.create(home)
+    (library,) = home.glob("lib/python*/site-packages")
+    here = sysconfig.get_paths()
+    lent = dict.fromkeys([here["purelib"], here["platlib"]])
+    (library / "lent.pth").write_text("\n".join(lent), encoding="utf-8")
+    flags = ["--python", str(home), "install", "--no-deps", "--no-index", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([sys.executable, "-m", "pip", *flags, str(wheel)], check=True)
+    return home / "bin"
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +86,29 @@ def test_scenarios_load_from_the_wheel_in_another_directory(installed: Path, tmp
     assert sorted(seen["sites"]) == scenario_names()
     assert all(count >= 2 for count in seen["sites"].values())
     assert seen["rows"] > 0
+
+
+def ask(fresh: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run([str(fresh / "greenhop"), *arguments], cwd=folder, env=env, capture_output=True, text=True)
+
+
+def test_the_command_of_a_fresh_environment_evaluates_in_any_directory(fresh: Path, tmp_path: Path) -> None:
+    where = subprocess.run(
+        [str(fresh / "python"), "-c", "import greenhop, greenhop_agents; print(greenhop.__file__)"],
+        cwd=tmp_path, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}, check=True,
+    )  # fmt: skip
+    assert Path(where.stdout.strip()).is_relative_to(fresh.parent), "the wheel is what is imported, not the checkout"
+    helped = ask(fresh, tmp_path, "--help")
+    assert helped.returncode == 0, helped.stderr
+    assert "evaluate" in helped.stdout
+    listed = ask(fresh, tmp_path, "list")
+    assert listed.returncode == 0, listed.stderr
+    assert all(name in listed.stdout for name in (*scenario_names(), "pretrained/pair2-shac"))
+    day = ("scenario=pair2", "scenario.episode.length_h=24", "scenario.years.test=1", "episodes=1")
+    done = ask(fresh, tmp_path, "evaluate", *day, "policy=stay", "json=out.json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out.json").read_text())[0]["policy"] == "stay"
+    wrong = ask(fresh, tmp_path, "evaluate", "scenario=pair3")
+    assert wrong.returncode == 2
+    assert wrong.stderr.count("\n") == 1

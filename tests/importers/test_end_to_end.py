@@ -15,10 +15,10 @@ from hydra.core.global_hydra import GlobalHydra
 from greenhop.episode.simulator import build_simulator
 from greenhop.scenario.find import load_scenario
 from greenhop_agents.base.cli import run
+from greenhop_agents.commands.import_data import main
 from greenhop_agents.scoring.bounds import episode_bounds
 from greenhop_agents.scoring.evaluate import evaluate
 from greenhop_agents.shelf.find import find_policy
-from scripts.import_data import main
 from tests.importers.writers import REAL, open_meteo, table, tidy, write
 
 SMALL = ["episode.length_h=24", "years={train:1,val:1,test:1}"]

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from greenhop.errors import ConfigError, GreenhopError
 from greenhop.scenario.config import Count, Positive, ScenarioConfig, Split, describe, parse_scenario
@@ -34,48 +35,80 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 OWN_SCENARIO = "own"  # what Hydra calls a scenario file of the user
 FREE = ("scenario.", "benchmark.train.", "benchmark.evaluations.")  # any key may be set: a schema judges it
 OWN_FILE = "scenario=path/to/own.yaml takes a file of your own; scenario.KEY=VALUE sets any key of its schema."
+_typed: list[str] = []  # the command and its arguments, as they were given
 _own_files: dict[str, str] = {}  # path of such a file by the name of its scenario, for error texts
 
 
 class SolverSettings(BaseModel):
     """`solver.*`; the names are those of `greenhop.lp.solve.SolverName`."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     name: Annotated[str, Field(pattern="^(ipx|simplex|hipo|pdlp)$")] = "ipx"
+    """Algorithm of HiGHS."""
     time_limit_s: Positive = 3600.0
+    """Longest time for one bound, s."""
 
 
 class EvaluationSettings(BaseModel):
     """`evaluation.*`: the held-out episodes a trained agent is scored on."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     split: Split = "test"
+    """Whose years the episodes are of."""
     episodes: Count = 1
+    """Held-out episodes, spread over the years of the split."""
     bound: bool = False
+    """Whether the certified bound of every episode is solved, which scores need."""
 
 
 class Settings(BaseModel):
     """Types and ranges of the keys that scripts share; a script uses some of them, other keys are its own affair."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the agent; the world's is `scenario.seed`."""
     seeds: list[Annotated[int, Field(ge=0)]] | None = None
+    """Several seeds, one run after the other; null: `seed` alone."""
     total_steps: Count = 1
+    """Environment steps of a training run, all environments together."""
     split: Split = "test"
+    """Whose years the episodes are of."""
     episodes: Count = 1
+    """Episodes, spread over the years of the split."""
     workers: Count = 1
+    """Parallel processes."""
     bound: bool = False
+    """Whether the certified bound of every episode is solved, which scores need."""
     policy: str = ""
+    """A rule, a planner, `pretrained/NAME` or a run folder."""
     beside: list[str] = []
+    """Further policies on the same episodes."""
     device: str = "auto"
+    """Where tensors live; `auto`: a GPU where there is one."""
     output: str = ""
+    """Folder or file that is written."""
     json_path: str | None = Field(default=None, alias="json")
+    """File that also gets the records printed; null: none."""
     evaluation: EvaluationSettings = EvaluationSettings()
+    """The held-out episodes that a trained agent is scored on."""
     solver: SolverSettings = SolverSettings()
+    """How bounds are solved."""
 
 
 def run(config_name: str, task: Callable[[DictConfig], None]) -> None:
-    """Run a script: check the command line, let Hydra compose (and sweep), make user errors one line."""
+    """Run a command: check its line, let Hydra compose (and sweep), make user errors one line.
+
+    Args:
+        config_name: name of its file in `configs/`, without `.yaml`.
+        task: does the work, given the composed configuration; the docstring of its module begins the help.
+    """
     if {"--help", "-h"} & set(sys.argv[1:]):
-        print(help_text(config_name))
+        print(help_text(config_name, sys.modules[task.__module__].__doc__ or ""))
         return
+    _typed[:] = [config_name, *sys.argv[1:]]
     _say_what_takes_long()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads only wait for each other on a busy machine
     try:
@@ -110,23 +143,27 @@ def fail(error: BaseException) -> NoReturn:
     raise SystemExit(USER_ERROR)
 
 
-def help_text(config_name: str) -> str:
-    """What the script does, its keys as its YAML file shows them, and the choices there are."""
-    script = sys.modules["__main__"].__doc__ or ""
+def typed_command() -> str:
+    """The line that started this process, before Hydra saw it."""
+    return shlex.join(["greenhop", *_typed])
+
+
+def help_text(config_name: str, about: str) -> str:
+    """What a command does, its keys as its YAML file shows them, and the choices there are."""
     text = (config_dir() / f"{config_name}.yaml").read_text(encoding="utf-8")
     example, _, rest = text.partition("\n")
     keys = rest.partition("_self_\n")[2].partition("hydra:")[0]
     own = "\n".join(line for line in keys.splitlines() if "override hydra/" not in line).strip()
     groups = re.findall(r"^  - (\w+): (\w+)$", rest, re.MULTILINE)
     lines = [
-        script.strip(),
+        about.strip(),
         f"\n{example.removeprefix('# ')}\n",
         *(f"{group}: {', '.join(choices(group))}" for group, _ in groups),
         *([OWN_FILE] if "scenario" in dict(groups) else []),
         f"\n{own}\n",
         *(f"{_group_keys(group, default)}\n" for group, default in groups if group != "scenario"),
         "-m sweeps over comma-separated values; --cfg job prints the composed configuration; --hydra-help says more.",
-        f'Keys and choices complete by Tab in bash: eval "$(python scripts/{config_name}.py -sc install=bash)"',
+        'Commands, keys and choices complete by Tab in bash: eval "$(greenhop completion)"',
     ]
     return "\n".join(lines)
 

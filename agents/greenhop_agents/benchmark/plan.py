@@ -48,20 +48,35 @@ class BenchmarkConfig(Model):
     """`benchmark.*`: what is compared."""
 
     name: str
+    """Name of the benchmark, in titles and in its output folder."""
     agents: Annotated[list[str], Field(min_length=1)]
+    """Rules, planners, agents of `configs/agent/` and run folders to compare."""
     seeds: Annotated[list[Seed], Field(min_length=1)]
+    """Seeds that every agent is trained with."""
     episodes: Count
+    """Held-out episodes, spread over the years of the split."""
     split: Split = "test"
+    """Whose years the episodes are of."""
     bound: bool = True
+    """Whether the certified bound of every episode is solved, which scores need."""
     solver: Annotated[str, Field(pattern="^(ipx|simplex|hipo|pdlp)$")] = "ipx"
+    """Algorithm of HiGHS."""
     time_limit_s: Positive = 7200.0
+    """Longest time for one bound, s."""
     total_steps: Count | None = None
+    """Environment steps of each training run; null: what the agent's own file says."""
     train: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Changes of the training configuration, by agent."""
     one_by_one: list[str] = Field(default_factory=list)
+    """Slow agents that get a job for each episode."""
     weeks: list[str] = Field(default_factory=lambda: [BOUND, REFERENCE])
+    """Agents whose first episode is drawn hour by hour; `bound` is the optimal plan."""
     evaluations: dict[str, EvaluationConfig] = Field(default_factory=dict)
+    """Other settings to test in, by label; empty: the scenario itself."""
     everywhere: list[str] = Field(default_factory=list)
+    """Changes of the scenario in every setting, such as `episode.length_h=24`."""
     pack: str | None = None
+    """Folder of a world pack: one more setting, the scenario in that world; null: none."""
 
 
 @dataclass(frozen=True)

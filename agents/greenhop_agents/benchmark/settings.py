@@ -27,9 +27,13 @@ class EvaluationConfig(Model):
     """
 
     scenario: str | None = None
+    """Scenario to test in, by name or path; null: the one that agents were trained on."""
     without: list[str] = Field(default_factory=list)
+    """Sites to leave out, with their links and storage."""
     overrides: list[str] = Field(default_factory=list)
+    """Changes of the scenario, such as `market.green_target=0.5`."""
     split: Split | None = None
+    """Whose years; null: `benchmark.split`."""
 
 
 @dataclass(frozen=True)

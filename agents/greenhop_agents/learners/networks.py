@@ -29,12 +29,16 @@ LOG_2PI = math.log(2.0 * math.pi)
 class NetworkConfig(BaseModel):
     """Shape of the networks of one agent."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     kind: Literal["region", "mlp"] = "region"
+    """A graph network that any number of hubs shares, or a plain MLP over the whole observation."""
     width: Count = 64
-    layers: Annotated[int, Field(ge=0)] = 2  # rounds of messages, or hidden layers
-    log_std: float = -2.0  # of a bid, at the start
+    """Numbers of a hidden layer."""
+    layers: Annotated[int, Field(ge=0)] = 2
+    """Rounds of messages, or hidden layers."""
+    log_std: float = -2.0
+    """Logarithm of a bid's standard deviation at the start."""
 
 
 @contextmanager

@@ -41,28 +41,49 @@ RATE_RANGE = (1e-5, 1e-2)
 class PpoConfig(BaseModel):
     """Settings of PPO."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     num_envs: Count = 256
+    """Environments stepped together."""
     horizon: Count = 24
+    """Steps of a rollout."""
     epochs: Count = 8
+    """Passes over a rollout."""
     batches: Count = 4
+    """Minibatches of a pass."""
     gamma: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Discount per step; 1 judges an episode as a whole."""
     gae_lambda: Annotated[float, Field(ge=0.0, le=1.0)] = 0.95
+    """Mix of generalised advantage estimation, from one step (0) to the whole rest (1)."""
     clip_coef: Positive = 0.2
+    """Ratio of probabilities beyond which a step is clipped."""
     ent_coef: NonNegative = 0.0
+    """Weight of the entropy bonus."""
     vf_coef: NonNegative = 0.5
+    """Weight of the critic's loss."""
     learning_rate: Positive = 1e-3
-    target_kl: Positive | None = 0.02  # None keeps the learning rate
-    critic_warmup: Annotated[int, Field(ge=0)] = 0  # updates before the actor follows the critic: after a warm start
+    """Step size of Adam at the start; it follows `target_kl`."""
+    target_kl: Positive | None = 0.02
+    """Divergence per update that the learning rate is steered to; null keeps the learning rate."""
+    critic_warmup: Annotated[int, Field(ge=0)] = 0
+    """Updates before the actor follows the critic; some after a warm start, or it is unlearnt."""
     max_grad_norm: Positive = 1.0
-    bootstrap: bool = False  # whether an episode that ends goes on in the value of its final observation
-    shaping: bool = True  # rewards include the change of the potential, see reference.py
-    bf16: bool = False  # networks are updated in bfloat16 where that is safe (torch.autocast)
-    tf32: bool = False  # and their float32 products in TensorFloat-32, on GPUs that have it; the simulator's never
-    compile: bool | None = None  # the step as machine code; None: on a CPU with a compiler
-    graph: bool = False  # rollout and update as one CUDA graph: needs a GPU, and windows that divide an episode
+    """Norm that gradients are cut to."""
+    bootstrap: bool = False
+    """Whether an episode that ends goes on in the value of its final observation."""
+    shaping: bool = True
+    """Whether rewards include the change of what waiting work and stored energy are worth at terminal prices."""
+    bf16: bool = False
+    """Whether networks are updated in bfloat16 where that is safe."""
+    tf32: bool = False
+    """Whether float32 products of the networks are rounded to TensorFloat-32, on GPUs that have it; the simulator's
+    never are."""
+    compile: bool | None = None
+    """Whether the step is machine code; null: on a CPU with a compiler."""
+    graph: bool = False
+    """Whether rollout and update are one CUDA graph: needs a GPU, and windows that divide an episode."""
     network: NetworkConfig = NetworkConfig()
+    """Shape of actor and critic."""
 
 
 @dataclass

@@ -35,27 +35,46 @@ from greenhop_agents.learners.rollout import Fleet, advance, detach, launch, tic
 class ShacConfig(BaseModel):
     """Settings of SHAC. `horizon: 0` is the whole episode: the analytic policy gradient."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     num_envs: Count = 128
+    """Environments stepped together."""
     horizon: Annotated[int, Field(ge=0)] = 24
+    """Steps of a window; 0 is the whole episode, which needs no critic."""
     gamma: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Discount per step; 1 judges an episode as a whole."""
     td_lambda: Annotated[float, Field(ge=0.0, le=1.0)] = 0.95
+    """Mix of the critic's targets, from one step (0) to the rest of the window (1)."""
     learning_rate: Positive = 2e-3
+    """Step size of the actor's Adam at the start."""
     final_learning_rate: NonNegative = 2e-5
+    """Step size of the actor's Adam at the end, reached along half a cosine."""
     critic_learning_rate: Positive = 2e-3
+    """Step size of the critic's Adam."""
     critic_epochs: Count = 4
-    critic_warmup: Annotated[int, Field(ge=0)] = 20  # windows before the actor follows the critic
+    """Passes of the critic over a window."""
+    critic_warmup: Annotated[int, Field(ge=0)] = 20
+    """Windows before the actor follows the critic."""
     critic_batches: Count = 4
-    target_tau: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2  # share of the critic the target takes
+    """Minibatches of a pass of the critic."""
+    target_tau: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
+    """Share of the critic that its slow copy takes over after each window."""
     max_grad_norm: Positive = 1.0
-    average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9  # weights are averaged over updates; the mean is the policy
-    std_anneal: bool = True  # exploration noise falls with the learning rate
-    bootstrap: bool = False  # the terminal term closes the account, so an episode's end is worth nothing more
-    compile: bool | None = None  # the step and its derivative as machine code; None: on a CPU with a compiler
-    tf32: bool = False  # float32 products of the networks in TensorFloat-32, on GPUs that have it
-    graph: bool = False  # window and updates as one CUDA graph: needs a GPU, and windows that divide an episode
+    """Norm that gradients are cut to."""
+    average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    """Weight of the past in the moving mean of the actor's weights, which is the policy."""
+    std_anneal: bool = True
+    """Whether exploration noise falls with the learning rate."""
+    bootstrap: bool = False
+    """Whether an episode that ends goes on in the critic's value; the terminal term closes the account already."""
+    compile: bool | None = None
+    """Whether the step and its derivative are machine code; null: on a CPU with a compiler."""
+    tf32: bool = False
+    """Whether float32 products of the networks are rounded to TensorFloat-32, on GPUs that have it."""
+    graph: bool = False
+    """Whether window and updates are one CUDA graph: needs a GPU, and windows that divide an episode."""
     network: NetworkConfig = NetworkConfig()
+    """Shape of actor and critic."""
 
 
 @dataclass

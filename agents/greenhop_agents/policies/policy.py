@@ -12,6 +12,7 @@ from greenhop.episode.simulator import Carry, Simulator
 from greenhop.physics.state import Plan
 
 
+@runtime_checkable
 class Policy(Protocol):
     """Decides a plan for every environment of a batch."""
 

@@ -11,7 +11,7 @@ from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
 from greenhop_agents.policies.policy import Policy
 from greenhop_agents.policies.rules import RULES
-from greenhop_agents.shelf.pretrained import PREFIX, load_pretrained
+from greenhop_agents.shelf.pretrained import PREFIX, load_pretrained, pretrained_names
 from greenhop_agents.shelf.runs import load_policy
 
 WEIGHTS = ".safetensors"
@@ -20,6 +20,11 @@ PLANNERS = {  # loaded when asked for: they bring the solver along
     "mpc": "greenhop_agents.policies.mpc",
     "mpc_perfect": "greenhop_agents.policies.mpc",
 }
+
+
+def policy_names() -> list[str]:
+    """What `find_policy` knows by name: rules, planners, published policies."""
+    return [*RULES, *PLANNERS, *pretrained_names()]
 
 
 def find_policy(name: str, sim: Simulator) -> Policy:
@@ -37,7 +42,7 @@ def find_policy(name: str, sim: Simulator) -> Policy:
         return load_pretrained(name, sim)
     if Path(name).is_dir() or Path(name).suffix == WEIGHTS:
         return load_policy(Path(name), sim)
-    known = [*RULES, *PLANNERS]
+    known = policy_names()
     close = get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
     raise ConfigError(f"policy = {name!r} is unknown; allowed: {', '.join(known)}, or a run folder{hint}")

@@ -29,12 +29,19 @@ class MarginsConfig(Model):
     """`configs/margins.yaml`: which episodes, and which policies on them."""
 
     scenarios: dict[str, Annotated[int, Field(ge=0)]]
+    """Scenario → episodes of it, spread over years and seasons; 0 leaves it out."""
     at_most: Count | None
+    """Most episodes of any scenario, for a quick look; null: no limit."""
     length_h: Positive
+    """How long every episode lasts, h."""
     split: Split
+    """Whose years the episodes are of."""
     policies: list[str]
+    """Rules and planners."""
     spreads: list[NonNegative]
+    """Standard deviations of random actions."""
     seed: Annotated[int, Field(ge=0)]
+    """Seed of the random actions."""
 
     @property
     def wanted(self) -> dict[str, int]:

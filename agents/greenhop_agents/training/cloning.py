@@ -46,16 +46,24 @@ Act = Callable[[Tensor], Tensor]
 class WarmStart(BaseModel):
     """`agent.warm_start`: whom to imitate before learning, and for how long."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    weights: str | None = None  # a native agent's run folder or published policy whose weights come first
-    teacher: str | None = None  # `optimal`, or what `policy=` takes; None: no warm start
-    episodes: Count = 64  # training episodes of each round
-    epochs: Count = 40  # passes over all states so far, after each round
+    weights: str | None = None
+    """Run folder or published policy of a native agent with the same network, whose weights come first; null: none."""
+    teacher: str | None = None
+    """Whom to imitate: `optimal` (clairvoyant plans) or what `policy=` takes; null: nobody."""
+    episodes: Count = 64
+    """Training episodes that the teacher shows in a round."""
+    epochs: Count = 40
+    """Passes over all states so far, after each round."""
     batch_size: Count = 512
-    learning_rate: Positive = 3e-3  # falls to zero along half a cosine
+    """States of a gradient step."""
+    learning_rate: Positive = 3e-3
+    """Step size of Adam at the start; it falls to zero along half a cosine."""
     dagger_rounds: Annotated[int, Field(ge=0)] = 0
-    workers: Count = 1  # processes that solve optimal plans
+    """Further rounds, in which the learner drives and the teacher corrects."""
+    workers: Count = 1
+    """Processes that solve optimal plans."""
 
 
 def parse_warm_start(data: Mapping[str, Any] | None) -> WarmStart:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from textwrap import fill
 from typing import NamedTuple
 
 from greenhop import ENV_IDS
+from greenhop.cards.markdown import paragraph, table
 from greenhop.episode.decoders.base import action_size
 from greenhop.episode.decoders.find import DECODERS
 from greenhop.episode.observations import (
@@ -31,7 +31,6 @@ from greenhop.world.bank import count_starts
 from greenhop.world.layout import CALENDAR, LEADS_H
 
 EXAMPLE = "hub10"  # whose shapes the page spells out
-PAGE_WIDTH = 140  # columns of its source
 
 CAPACITY = "IT capacity of the hub per step, MWh"
 PRICE = f"{PRICE_SCALE_CNY_PER_MWH:g} CNY/MWh"
@@ -133,7 +132,7 @@ def environment_card() -> str:
 
 
 def _head() -> str:
-    text = _text(
+    text = paragraph(
         "One agent runs a network of data-centre hubs. Shapes use the axes of [the design](design.md): R hubs, K",
         "deferrable and Z online classes of work, S deadline slots, P pools of servers, L directed links, U storage",
         f"units. Numbers are spelt out for `{EXAMPLE}`; the other environments are [below](#registered-environments).",
@@ -144,21 +143,21 @@ def _head() -> str:
 def _observation(s: Described) -> str:
     blocks = [(f"`{name}`", _shape(shape), *OBSERVED[name]) for name, shape in s.shapes.observer.parts.items()]
     features = [(f"`{name}`", width, *FEATURES[name]) for name, width in s.shapes.observer.region_parts.items()]
-    text = _text(
+    text = paragraph(
         f"`Box(−{OBS_LIMIT:g}, {OBS_LIMIT:g}, ({s.shapes.obs_size},), float32)`: flat; `sim.observer.parts` names the",
         "blocks, `sim.observer.split(obs)` cuts them out. Every number is divided by the unit given, so that it is of",
         "order one and needs no running normaliser; the limit of the space is never met in a sane episode.",
         f"Forecast leads: {', '.join(map(str, LEADS_H))} h.",
     )
     return (
-        f"## Observation\n\n{text}\n\n{_table(('block', 'shape', 'what', 'in units of'), blocks)}\n\n"
+        f"## Observation\n\n{text}\n\n{table(('block', 'shape', 'what', 'in units of'), blocks)}\n\n"
         "Features of one hub, in order (`sim.observer.region_parts`):\n\n"
-        f"{_table(('feature', 'numbers', 'what', 'in units of'), features)}"
+        f"{table(('feature', 'numbers', 'what', 'in units of'), features)}"
     )
 
 
 def _action(s: Described) -> str:
-    text = _text(
+    text = paragraph(
         f"`Box(−1, 1, ({s.shapes.action_size},), float32)`: flat; `sim.decoder.parts` names the blocks. A",
         "decoder turns it into a full plan that is always feasible; [the design](design.md) says how. Values outside",
         "are clipped, NaN and wrong shapes are errors. The decoder is a setting of the scenario (`decoder.name`).",
@@ -169,29 +168,29 @@ def _action(s: Described) -> str:
         rows = [(f"`{block}`", _shape(shape), ACTIONS[name][block]) for block, shape in decoder.parts.items()]
         default = " (default; zero follows prices)" if name == DecoderConfig().name else ""
         head = f"`{name}`{default}, {action_size(decoder.parts)} numbers:"
-        out.append(f"{head}\n\n{_table(('block', 'shape', 'what'), rows)}")
+        out.append(f"{head}\n\n{table(('block', 'shape', 'what'), rows)}")
     fields = s.scenario.decoder.model_dump().items()
     settings = ", ".join(f"`{key}` {value:g}" for key, value in fields if not isinstance(value, str))
-    out.append(_text(f"Settings of the decoder: {settings}."))
+    out.append(paragraph(f"Settings of the decoder: {settings}."))
     return "\n\n".join(out)
 
 
 def _reward(s: Described) -> str:
     rows = [(f"`{name}_cny`", COSTS[name], "yes" if name in CONSTRAINT_TERMS else "") for name in COST_TERMS]
     scale = f"{s.shapes.params.cost_scale_cny:,.0f}"
-    text = _text(
+    text = paragraph(
         "`−Σ cost terms / cost_scale_cny` of the step: about −1 a step for a network that buys its mean load at flat",
         f"prices (`cost_scale_cny` of `{EXAMPLE}`: {scale}). The terms telescope, so their sum",
         "over an episode is the bill. `info` of every step holds each term in CNY and the quantities",
         f"{', '.join(f'`{name}`' for name in QUANTITIES)}. `greenhop.physics.rewards.constraint_cost` returns the",
         "terms marked as constraints in units of the reward, for constrained learners.",
     )
-    return f"## Reward\n\n{text}\n\n{_table(('term', 'what', 'constraint'), rows)}"
+    return f"## Reward\n\n{text}\n\n{table(('term', 'what', 'constraint'), rows)}"
 
 
 def _ending(s: Described) -> str:
     p = s.shapes.params
-    text = _text(
+    text = paragraph(
         "`terminated` is always False. `truncated` is True after `sim.params.steps` steps",
         f"(`{EXAMPLE}`: {p.steps} of {p.dt_h:g} h) and nothing else ends an episode, so bootstrap the",
         f"value of the last observation. An episode starts at any multiple of {s.scenario.episode.start_every_h:g} h",
@@ -204,12 +203,12 @@ def _ending(s: Described) -> str:
 
 def _state() -> str:
     rows = [(f"`{name}`", shape, text) for name, shape, text in field_notes(State)]
-    text = _text(
+    text = paragraph(
         "All that persists between steps, a `greenhop.physics.state.State` of tensors with a batch axis B; weather,",
         "prices and work come from the row of the world at `world_row + t`. `sim.begin` makes it, `sim.act` moves it",
         "on; both are pure functions.",
     )
-    return f"## State\n\n{text}\n\n{_table(('field', 'shape', 'what'), rows)}"
+    return f"## State\n\n{text}\n\n{table(('field', 'shape', 'what'), rows)}"
 
 
 def _scenarios() -> str:
@@ -222,12 +221,12 @@ def _scenarios() -> str:
         sizes = (len(p.regions), len(p.deferrable), len(p.online), p.n_slots, len(p.links), len(p.units))
         lengths = (s.shapes.action_size, s.shapes.obs_size, "/".join(map(str, starts)))
         rows.append((f"`{env_id}`", f"`{name}`", s.scenario.description, p.steps, f"{p.dt_h:g}", *sizes, *lengths))
-    text = _text(
+    text = paragraph(
         '`gymnasium.make("greenhop:ID")` and `gymnasium.make_vec("greenhop:ID", num_envs=N)`; `split`, `overrides`,',
         "`year_ids` and `device` may be given. A: numbers of an action; O: of an observation; last column: different",
         "episodes in each split.",
     )
-    return f"## Registered environments\n\n{text}\n\n{_table(head, rows)}"
+    return f"## Registered environments\n\n{text}\n\n{table(head, rows)}"
 
 
 def field_notes(fields: type) -> list[tuple[str, str, str]]:
@@ -242,15 +241,5 @@ def field_notes(fields: type) -> list[tuple[str, str, str]]:
     return [notes[name] for name in names]
 
 
-def _text(*lines: str) -> str:
-    """A paragraph, wrapped where a line of the page may end."""
-    return fill(" ".join(lines), PAGE_WIDTH, break_long_words=False, break_on_hyphens=False)
-
-
 def _shape(shape: tuple[int, ...]) -> str:
     return f"[{', '.join(map(str, shape))}]"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [head, ["---"] * len(head), *([str(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -63,7 +63,15 @@ def shapes_of(
 
 @dataclass(frozen=True, eq=False)  # one is equal to itself alone, so that what is made for it can be kept
 class Simulator:
-    """One scenario, ready to run on one device with one dtype."""
+    """One scenario, ready to run on one device with one dtype; `build_simulator` makes it.
+
+    Args:
+        scenario: what was asked for, checked.
+        params: the numbers that a step needs.
+        bank: rows of the world, and where episodes may start.
+        decoder: from actions `[B, A]` to plans.
+        observer: from state and row to observations `[B, O]`.
+    """
 
     scenario: ScenarioConfig
     params: Params
@@ -146,6 +154,14 @@ def build_simulator(
     device: torch.device | str = "cpu",
 ) -> Simulator:
     """Load a scenario by name (or take a checked one), generate its world and put everything on a device.
+
+    Args:
+        scenario: a shipped name, the path of a YAML file, or a scenario that is checked already.
+        split: whose years the episodes are of.
+        overrides: changes of a scenario given by name, such as `episode.length_h=24`.
+        year_ids: which years of the split; None is all of them.
+        dtype: of all tensors but clocks: float32, or float64 for checks.
+        device: where the tensors live.
 
     Raises:
         ConfigError: for anything the scenario schema, the split or the year ids do not allow.

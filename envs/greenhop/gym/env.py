@@ -33,6 +33,19 @@ class HubEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
     `compile=None` makes machine code of the step on a CPU with a C++ compiler, which takes some 5 s for ten hubs the
     first time: steps are some hundred times as fast as torch's. Elsewhere a NumPy program takes them, four times as
     fast as torch. With a `render_mode`, on a GPU, and where a decoder does what neither can follow, torch itself does.
+
+    Args:
+        scenario: a shipped name, the path of a YAML file, or a scenario that is checked already.
+        split: whose years the episodes are of.
+        overrides: changes of a scenario given by name, such as `episode.length_h=24`.
+        year_ids: which years of the split; None is all of them.
+        device: where the tensors live.
+        render_mode: `rgb_array`, `ansi` or None.
+        sim: a simulator that exists already, instead of the five above.
+        compile: machine code for the step (True), torch (False), or what is fastest here (None).
+
+    Raises:
+        ConfigError: a scenario, split, year, device or render mode that does not exist.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 8}  # noqa: RUF012

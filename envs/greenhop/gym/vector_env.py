@@ -59,6 +59,21 @@ class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
 
     `compile=None` makes machine code of the step on a CPU with a C++ compiler, which takes some 8 s for ten hubs the
     first time: steps are 20 to 30 times as fast as torch's (`compile=False`). On a GPU ask for it: `compile=True`.
+
+    Args:
+        num_envs: how many environments.
+        scenario: a shipped name, the path of a YAML file, or a scenario that is checked already.
+        split: whose years the episodes are of.
+        overrides: changes of a scenario given by name, such as `episode.length_h=24`.
+        year_ids: which years of the split; None is all of them.
+        device: where the tensors live.
+        autoreset_mode: what happens after the end of an episode, as Gymnasium names it.
+        max_episode_steps: steps of an episode, instead of the scenario's `episode.length_h`.
+        sim: a simulator that exists already, instead of scenario, split, overrides, years and device.
+        compile: machine code for the step (True), torch (False), or what is fastest here (None).
+
+    Raises:
+        ConfigError: a scenario, split, year, device or number of environments that is not possible.
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012

@@ -16,7 +16,9 @@ class EiaOptions(Options):
     """`code` is the type (`D`, demand) or fuel (`SUN`, `WND`, `WAT`); `respondent` the balancing area."""
 
     code: str
+    """Type (`D`: demand) or fuel (`SUN`, `WND`, `WAT`)."""
     respondent: str | None = None
+    """Balancing area, where the file holds several."""
 
 
 def read(path: Path, options: EiaOptions) -> Samples:

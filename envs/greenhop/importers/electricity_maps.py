@@ -21,6 +21,7 @@ class ElectricityMapsOptions(Options):
     """Direct emissions of power stations, or their life cycle."""
 
     accounting: Literal["direct", "life_cycle"] = "direct"
+    """Direct emissions of power stations, or those of their life cycle."""
 
 
 def read(path: Path, options: ElectricityMapsOptions) -> Samples:

@@ -16,7 +16,9 @@ class EntsoeGenerationOptions(Options):
     """The area (`MapCode`) and the production types to add up, such as `[Wind Onshore, Wind Offshore]`."""
 
     map_code: str
+    """The area (`MapCode`)."""
     production_types: list[str]
+    """Production types to add up, such as `[Wind Onshore, Wind Offshore]`."""
 
 
 def read(path: Path, options: EntsoeGenerationOptions) -> Samples:

@@ -19,6 +19,7 @@ class EntsoePriceOptions(PriceOptions):
     """`sequence` keeps one auction where a file holds several."""
 
     sequence: str | None = None
+    """The auction to keep, where the file holds several."""
 
 
 def read(path: Path, options: EntsoePriceOptions) -> Samples:

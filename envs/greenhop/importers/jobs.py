@@ -23,17 +23,21 @@ MOST_YEARS = 20
 class ClassBounds(BaseModel):
     """Jobs of `min_length_h ≤ length < max_length_h` belong to the class."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
     min_length_h: Annotated[float, Field(ge=0)] = 0.0
+    """Jobs at least this long belong to the class, h."""
     max_length_h: Annotated[float, Field(gt=0)] = float("inf")
+    """Jobs shorter than this belong to the class, h."""
 
 
 class JobsConfig(BaseModel):
     """`mean_loading` is the work of all classes in an average hour as a share of IT capacity."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
     mean_loading: Annotated[float, Field(gt=0, le=1)]
+    """Work of all classes in an average hour, share of IT capacity: what the trace is scaled to."""
     classes: Annotated[dict[str, ClassBounds], Field(min_length=1)]
+    """Class of the scenario → lengths of the jobs that belong to it."""
 
     @model_validator(mode="after")
     def _apart(self) -> JobsConfig:

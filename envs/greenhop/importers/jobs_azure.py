@@ -23,7 +23,9 @@ class AzureOptions(Options):
     """`context_weight`: work of a token that is read relative to one that is written (assumption)."""
 
     context_weight: Annotated[float, Field(ge=0)] = 0.1
+    """Work of a token that is read over that of one that is written; assumption."""
     start: datetime | None = None
+    """Moment of time zero, with its offset; needed for function calls, whose times count from the trace's start."""
 
 
 def read(path: Path, options: AzureOptions) -> Jobs:

@@ -27,6 +27,7 @@ class PaiOptions(Options):
     """`start` is the moment of time zero, with its offset: `2020-07-01T00:00+08:00`."""
 
     start: datetime
+    """Moment of time zero, with its offset: `2020-07-01T00:00+08:00`."""
 
 
 def read(path: Path, options: PaiOptions) -> Jobs:

@@ -22,6 +22,7 @@ class SwfOptions(Options):
     """`start` is the moment of time zero; needed where the header has no UnixStartTime."""
 
     start: datetime | None = None
+    """Moment of time zero, with its offset; needed where the header has no UnixStartTime."""
 
 
 def read(path: Path, options: SwfOptions) -> Jobs:

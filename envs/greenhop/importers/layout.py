@@ -21,15 +21,18 @@ SIGNS = {"€": "EUR", "£": "GBP", "¥": "CNY"}
 class Options(BaseModel):
     """Base of the options of a layout: unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class PriceOptions(Options):
     """`cny_per_unit` is the rate the user states; a price in CNY needs none."""
 
     timezone: str | None = None
+    """Zone of times without an offset, such as `Europe/Berlin`."""
     cny_per_unit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """CNY for one unit of the file's currency; needed unless that is CNY."""
     rate_source: str = ""
+    """Where the rate comes from; kept in the manifest."""
 
 
 O = TypeVar("O", bound=Options)

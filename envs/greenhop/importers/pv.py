@@ -25,13 +25,19 @@ LOW_SUN_DEG = 87.0  # below three degrees beam = (global − diffuse) / cos(zeni
 class PvConfig(BaseModel):
     """A plant. `tilt_deg` defaults to the latitude; the azimuth to the equator's side."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
     tilt_deg: Annotated[float, Field(ge=0, le=90)] | None = None
+    """Tilt of the panels, degrees from level; null: the latitude."""
     azimuth_deg: Annotated[float, Field(ge=0, lt=360)] | None = None
-    temperature_per_k: float = -0.004  # crystalline silicon, assumption
-    losses: Annotated[float, Field(ge=0, lt=1)] = 0.14  # PVWatts default
-    dc_to_ac: Annotated[float, Field(gt=0)] = 1.1  # panels over inverter, assumption
-    wind_m_per_s: Annotated[float, Field(ge=0)] = 1.0  # at the panels where the file has none, assumption
+    """Where the panels look, degrees clockwise from north; null: towards the equator."""
+    temperature_per_k: float = -0.004
+    """Change of power per degree of the cells above 25 °C, 1/K; crystalline silicon, assumption."""
+    losses: Annotated[float, Field(ge=0, lt=1)] = 0.14
+    """Losses of wires, dirt and mismatch, share; the default of PVWatts."""
+    dc_to_ac: Annotated[float, Field(gt=0)] = 1.1
+    """Power of the panels over that of the inverter; assumption."""
+    wind_m_per_s: Annotated[float, Field(ge=0)] = 1.0
+    """Wind at the panels where the file has none, m/s; assumption."""
 
 
 def pv_cf(hourly: Hourly, config: PvConfig) -> tuple[Floats, tuple[str, ...]]:

@@ -27,10 +27,13 @@ from greenhop.world.pack import UNITS, RegionClock, SplitPlan
 class ImportConfig(BaseModel):
     """A whole import."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
     inputs: Annotated[list[InputConfig], Field(min_length=1)]
+    """Files, one entry for each quantity of each region."""
     regions: dict[str, RegionClock] = Field(default_factory=dict)
+    """Site → its clock, where that is not UTC+8."""
     splits: SplitPlan = SplitPlan()
+    """Which weeks belong to which split."""
 
     @model_validator(mode="after")
     def _regions_exist(self) -> ImportConfig:

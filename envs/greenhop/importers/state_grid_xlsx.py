@@ -24,6 +24,7 @@ class StateGridOptions(Options):
     """Times are those of Beijing (assumption: the source does not say)."""
 
     timezone: str = "Asia/Shanghai"
+    """Zone of the times; Beijing's is an assumption, for the source does not say."""
 
 
 def read(path: Path, options: StateGridOptions) -> Samples:

@@ -27,7 +27,9 @@ class TidyOptions(Options):
     """`zone` chooses among several regions of a file; `timezone` is for times without an offset."""
 
     zone: str | None = None
+    """The region to read, where the file holds several."""
     timezone: str = "UTC"
+    """Zone of times without an offset."""
 
 
 def read(path: Path, options: TidyOptions) -> Samples:

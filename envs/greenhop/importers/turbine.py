@@ -21,12 +21,17 @@ from greenhop.world.wind import SPEEDS, farm_curve
 class WindConfig(BaseModel):
     """`speed_factor` corrects what is known to be too low or high at the place."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
     hub_height_m: Annotated[float, Field(gt=1)] = 100.0
+    """Height of the hub, m."""
     shear: Literal["power", "log"] = "power"
+    """Law by which the wind grows with height."""
     exponent: Annotated[float, Field(ge=0, lt=1)] = 1 / 7
+    """Exponent of the power law."""
     roughness_m: Annotated[float, Field(gt=0, lt=1)] = 0.03
+    """Roughness length of the logarithmic law, m."""
     speed_factor: Annotated[float, Field(gt=0)] = 1.0
+    """Factor on the wind speed, for what is known to be too low or high at the place."""
 
 
 def wind_cf(hourly: Hourly, config: WindConfig) -> tuple[Floats, tuple[str, ...]]:

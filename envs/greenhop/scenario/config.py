@@ -35,73 +35,109 @@ Cooling = Literal[
 class Model(BaseModel):
     """Base: unknown keys are errors, values are frozen once checked."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class EpisodeConfig(Model):
     """Length of an episode and the hours of the year at which one may start."""
 
     length_h: Positive = 168.0
+    """How long an episode lasts, h; a whole number of steps."""
     start_every_h: Positive = 24.0
+    """Episodes may begin every so many hours of a year, h; a whole number of steps."""
 
 
 class YearsConfig(Model):
     """How many world years each split owns; year ids of different splits never meet."""
 
     train: Count = 16
+    """World years that agents learn in, years."""
     val: Count = 2
+    """World years that choose among policies, years."""
     test: Count = 4
+    """World years that results are reported on, years."""
 
 
 class PoolConfig(Model):
     """A kind of servers: idle power as a share of full power, and its share of a site's IT capacity."""
 
     idle_share: Fraction
+    """Power of idle servers, share of their full power."""
     capacity_share: Fraction
+    """Servers of this kind, share of a site's IT capacity; all pools add up to 1."""
 
 
 class OnlineClassConfig(Model):
     """Work that is served in the step it arrives, at home or over a link within its latency budget."""
 
     pool: Pool
+    """Kind of servers that the class needs."""
     energy_share: Fraction
+    """Share of all work; the shares of all online and deferrable classes add up to 1."""
     latency_budget_ms: Positive
+    """Longest way to the site that serves it, ms; links beyond it are closed to the class."""
     gb_per_mwh: NonNegative
+    """Data that moves with work served elsewhere, GB per MWh of work."""
     missed_penalty_cny_per_mwh: NonNegative
+    """Price of work that is not served in its step, CNY per MWh of work."""
 
 
 class DeferrableClassConfig(Model):
     """Work that may wait `window_h` and migrate; deadlines are kept in quanta of `quantum_h`."""
 
     pool: Pool
+    """Kind of servers that the class needs."""
     energy_share: Fraction
+    """Share of all work; the shares of all online and deferrable classes add up to 1."""
     window_h: Positive
+    """Time from arrival to deadline, h; a whole number of steps, at least `quantum_h`."""
     quantum_h: Positive
+    """Deadlines are kept in quanta of this length, h; must divide 24."""
     max_rate_per_h: Positive
+    """Most of the waiting work of a deadline that can run in an hour, share per hour."""
     latency_budget_ms: Positive
+    """Longest link that the class may migrate over, ms."""
     restart_overhead: NonNegative
+    """Work added by a migration, share of the migrated work."""
     gb_per_mwh: NonNegative
+    """Data that moves with migrated work, GB per MWh of work."""
     missed_penalty_cny_per_mwh: NonNegative
+    """Price of work not served by its deadline, CNY per MWh of work."""
 
 
 class SiteConfig(Model):
     """One hub. `like` names the table row whose climate, tariff and carbon it uses (default: its own name)."""
 
     like: str | None = None
+    """Row of the table of sites whose climate, tariff and carbon the site uses; null: the row of its own name."""
     lat_deg: Annotated[float, Field(ge=-90, le=90)] | None = None
+    """Latitude, degrees north; null: the table's."""
     lon_deg: Annotated[float, Field(ge=-180, le=180)] | None = None
+    """Longitude, degrees east; null: the table's."""
     it_capacity_mw: Positive | None = None
+    """Power of all servers at full load, MW; null: the table's for `capacity_year`."""
     cooling: Cooling = "air_free_cooling_indirect_evaporative"
+    """Kind of cooling; its PUE by outdoor temperature stands in `data/cooling.yaml`."""
     wind_mw: NonNegative = 0.0
+    """Own wind power, MW."""
     pv_mw: NonNegative = 0.0
+    """Own solar power, MW."""
     hydro_mw: NonNegative = 0.0
+    """Own run-of-river power, MW."""
     ppa_wind_mw: NonNegative = 0.0
+    """Wind power contracted through the grid, MW."""
     ppa_pv_mw: NonNegative = 0.0
+    """Solar power contracted through the grid, MW."""
     tariff_mode: TariffMode = "administrative_tou"
+    """How grid energy is priced."""
     off_grid: bool = False
+    """Whether the site has no grid connection."""
     connection_ratio: NonNegative = 1.6
+    """Grid connection over IT capacity, MW per MW."""
     export_fraction: Fraction = 0.2
+    """Most of the own green power of a step that may be exported, share."""
     diesel_ratio: NonNegative = 0.0
+    """Diesel generators over IT capacity, MW per MW."""
 
     @model_validator(mode="after")
     def _direct_supply_exports_little(self) -> SiteConfig:
@@ -118,74 +154,113 @@ class LinkConfig(Model):
     """A fibre between two sites, used in both directions; the latency follows from the distance."""
 
     between: tuple[str, str]
+    """The two sites that the fibre joins."""
     bandwidth_gbps: Positive | None = None
+    """Bandwidth in each direction, Gbit/s; null: the table's (`data/network.yaml`)."""
     price_cny_per_gb: NonNegative | None = None
+    """Price of moved data, CNY per GB; null: the table's (`data/network.yaml`)."""
     staged: Fraction = 0.0
+    """Data of deferrable work that is at the other end already and need not move, share."""
 
 
 class StorageConfig(Model):
     """A storage unit at a site: own battery, shared battery (rented per MWh) or molten-salt CSP."""
 
     site: str
+    """Site that the unit stands at."""
     kind: Literal["battery", "shared", "csp"] = "battery"
+    """Own battery, battery shared with others (rented per MWh) or molten salt heated by the sun."""
     power_mw: Positive
+    """Most power in or out, MW."""
     duration_h: Positive = 4.0
+    """Hours of full power that it holds, h."""
     csp_field_mw: NonNegative = 0.0
+    """Thermal power of the solar field, MW; for `kind: csp` alone."""
     efficiency_charge: Efficiency | None = None
+    """Energy stored per energy taken in, share; null: the table's (`data/storage.yaml`)."""
     efficiency_discharge: Efficiency | None = None
+    """Energy given per energy taken from the store, share; null: the table's."""
     wear_cny_per_mwh: NonNegative | None = None
+    """Wear, or rent of a shared unit, CNY per MWh discharged; null: the table's."""
 
 
 class MarketConfig(Model):
     """Money that is not a tariff. `None` takes the table's default (see `data/`)."""
 
     carbon_price_cny_per_t: NonNegative | None = None
+    """Price of carbon of grid power and diesel, CNY per t; null: the table's (`data/carbon.yaml`)."""
     certificate_price_cny_per_mwh: NonNegative | None = None
+    """Price of a certificate for green energy that is lacking, CNY per MWh; null: the table's."""
     green_target: Fraction = 0.8
+    """Share of each site's energy that must be green."""
     lost_load_cny_per_mwh: Positive = 20_000.0
+    """Price of load that nothing supplies, CNY per MWh."""
     demand_floor_fraction: Fraction = 0.4
+    """Metered peak that is paid for in any case, share of the grid connection."""
     green_cost_cny_per_mwh: NonNegative = 10.0
+    """Running cost of own green power, CNY per MWh."""
     marginal_carbon: bool = False
+    """Whether grid power has the carbon of the station that runs for it, instead of the hour's mean."""
 
 
 class DemandConfig(Model):
     """How much work arrives, as a share of nameplate IT capacity, and how strongly it clings to its origin."""
 
     mean_loading: Fraction = 0.45
+    """Work that arrives in an average hour, share of the IT capacity of all sites."""
     max_site_loading: Fraction = 0.6
+    """Most that may arrive at a site on average, share of its IT capacity; the rest goes to others."""
     multiplier: Positive = 1.0
+    """Factor on all arriving work."""
     origin_decay_km: Positive = 600.0
+    """Distance over which the pull of a site on work falls to 1/e, km."""
     migration_whitelist: dict[str, list[str]] = Field(default_factory=dict)
+    """Deferrable class → the only sites it may migrate to; a class that is not named may go anywhere."""
 
 
 class ForecastConfig(Model):
     """What agents and MPC see of the future."""
 
     mode: ForecastMode = "noisy"
+    """Noisy as real forecasts are, perfect, the present persisting, or none."""
     horizon_h: Count = 24
+    """How far ahead planners may ask for forecasts, h; less than 24 is 24."""
     error_scale: NonNegative = 1.0
+    """Factor on the errors of a noisy forecast."""
 
 
 class EventConfig(Model):
     """A disturbance that recurs at random; see `world/events.py` for what each kind does."""
 
     kind: Literal["site_outage", "link_cut", "dunkelflaute", "demand_surge", "curtailment_order"]
+    """What happens; `world/events.py` says what each kind multiplies."""
     per_year: NonNegative
+    """How often on average, events per year."""
     duration_h: Positive
+    """How long it lasts, h."""
     magnitude: Fraction | Positive = 1.0
+    """What is lost, or what arrives on top, share of the whole."""
     sites: list[str] = Field(default_factory=list)
+    """Sites that it may strike; an empty list means every site."""
 
 
 class DecoderConfig(Model):
     """Scales of the shadow-price action, see `actions.py`. Zero action = price following at these settings."""
 
     name: str = "shadow_price"
+    """Which decoder turns an action into a plan."""
     bid_cny_per_mwh: Positive = 300.0
+    """What a bid of 1 is worth, CNY per MWh."""
     width_cny_per_mwh: Positive = 40.0
+    """Width of a decision between two prices, CNY per MWh: each width of difference multiplies the odds by e."""
     migrate_rate_per_h: Fraction = 0.2
+    """Most of the waiting work that migrates in an hour, share per hour."""
     congestion_cny_per_mwh: NonNegative = 100.0
+    """What a site at pressure 1 costs work that might move there, CNY per MWh."""
     congestion_from: Fraction = 0.5
+    """Pressure from which a site counts as crowded: work at an even pace over room."""
     reserve: Fraction = 0.65
+    """Share of its room that a class counts on from now to its deadlines; what would then come too late runs now."""
 
 
 def _divides_the_hour(dt_h: float) -> float:
@@ -198,24 +273,43 @@ class ScenarioConfig(Model):
     """Everything that defines an environment."""
 
     name: str
+    """Name that results are told apart by; change it whenever numbers change."""
     description: str = ""
+    """One sentence for people."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the world: weather, prices, work and events."""
     dt_h: Annotated[float, AfterValidator(_divides_the_hour)] = 1.0
+    """Length of a step, h: 0.25, 0.5 or 1."""
     episode: EpisodeConfig = EpisodeConfig()
+    """How long an episode lasts and when it may begin."""
     years: YearsConfig = YearsConfig()
+    """How many world years each split owns."""
     capacity_year: Literal["now", "2030"] = "now"
+    """Year of the table's IT capacities."""
     sites: dict[str, SiteConfig]
+    """Data-centre hubs by name."""
     links: list[LinkConfig]
+    """Fibres between sites, as a list or by name."""
     storage: dict[str, StorageConfig] = Field(default_factory=dict)
+    """Storage units by name."""
     pools: dict[Pool, PoolConfig]
+    """Kinds of servers."""
     online: dict[str, OnlineClassConfig]
+    """Classes of work that is served at once, by name."""
     deferrable: dict[str, DeferrableClassConfig]
+    """Classes of work that may wait and migrate, by name."""
     demand: DemandConfig = DemandConfig()
+    """How much work arrives, and where."""
     market: MarketConfig = MarketConfig()
+    """Prices beyond the tariff."""
     forecast: ForecastConfig = ForecastConfig()
+    """What agents and planners are told of the future."""
     events: dict[str, EventConfig] = Field(default_factory=dict)
+    """Disturbances by name."""
     decoder: DecoderConfig = DecoderConfig()
+    """What an action means."""
     world: str | None = None
+    """Folder of a world pack with series of one's own; null: the world is generated."""
 
     @field_validator("links", mode="before")
     @classmethod

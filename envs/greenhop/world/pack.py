@@ -57,7 +57,7 @@ Array = NDArray[np.float32]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class SplitPlan(_Model):
@@ -68,8 +68,11 @@ class SplitPlan(_Model):
     """
 
     by: Literal["weeks", "months", "years"] = "weeks"
+    """Whether weeks, months or years are dealt out to the splits."""
     pattern: tuple[Split, ...] = ("train", "train", "val", "train", "train", "test")
+    """Splits in turn: of week after week, or of the twelve months."""
     years: dict[int, Split] = Field(default_factory=dict)
+    """Year → split, for `by: years`."""
 
     @model_validator(mode="after")
     def _complete(self) -> SplitPlan:
@@ -87,20 +90,30 @@ class RegionClock(_Model):
     """`shift_h` hours are added to UTC+8 before a region's series are placed on the simulator's clock."""
 
     shift_h: Annotated[int, Field(ge=-23, le=23)] = 0
+    """Hours added to UTC+8 before the region's series are placed on the simulator's clock, h."""
 
 
 class SeriesInfo(_Model):
     """One array of a pack."""
 
     region: str
+    """Site that the series belongs to."""
     quantity: str
+    """What it is: a quantity of `docs/data.md`."""
     unit: str
+    """Unit of its numbers."""
     start_utc: datetime
+    """First hour, UTC."""
     hours: Annotated[int, Field(ge=1, le=MOST_HOURS)]
+    """How many hours it holds, h."""
     minimum: float
+    """Least number."""
     mean: float
+    """Mean number."""
     maximum: float
+    """Largest number."""
     source: Annotated[int, Field(ge=0)]
+    """Position of its source in `sources`."""
 
     @model_validator(mode="after")
     def _known(self) -> SeriesInfo:
@@ -119,13 +132,21 @@ class Manifest(_Model):
     """The contents of `pack.json`."""
 
     format: Literal["greenhop-world-pack"] = FORMAT
+    """Says that this is a world pack."""
     version: Literal[1] = VERSION
+    """Version of the layout."""
     created_with: str
+    """Greenhop that wrote it."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """Digest of `pack.npz`."""
     splits: SplitPlan
+    """Which weeks belong to which split."""
     regions: dict[str, RegionClock]
+    """Site → its clock."""
     arrays: Annotated[dict[str, SeriesInfo], Field(min_length=1)]
+    """What stands in `pack.npz`, by name."""
     sources: list[dict[str, Any]]
+    """Files it was made of, with licences, repairs and assumptions."""
 
     @model_validator(mode="after")
     def _names_agree(self) -> Manifest:

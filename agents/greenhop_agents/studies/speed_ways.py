@@ -1,4 +1,4 @@
-"""The ways to run a batch of environments that `scripts/speed.py` compares, and what each of them moves."""
+"""The ways to run a batch of environments that `greenhop speed` compares, and what each of them moves."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # the NumPy and Numba steps live with the tests
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from greenhop.engines.differentiable import Step
     from greenhop.episode.simulator import Simulator
 
+CHECKOUT = Path(__file__).resolve().parents[3]
+TWINS = {"twin", "numba"}  # the NumPy and Numba steps of the tests
 ONE = ("twin", "numpy", "gym_numpy")  # for a batch of one, on a CPU
 WHOLE = ("eager", "numpy", "compiled", "gym", "gym_numpy", "graph", "eager_gradient", "gradient")
 SYNCS = ("aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::is_nonzero")
@@ -57,9 +58,23 @@ def ways_of(config: DictConfig, name: str, sim: Simulator, batch: int, device: t
     return [prepare(config, name, sim, batch, mode) for mode in config.modes if possible(config, mode, batch, device)]
 
 
+def twins_are_here() -> bool:
+    """Whether this is a checkout, with the tests that the twins live in."""
+    return (CHECKOUT / "tests" / "reference").is_dir()
+
+
+def import_twin(name: str) -> Any:
+    """A module of `tests.reference`."""
+    if str(CHECKOUT) not in sys.path:
+        sys.path.append(str(CHECKOUT))
+    return import_module(f"tests.reference.{name}")
+
+
 def possible(config: DictConfig, mode: str, batch: int, device: torch.device) -> bool:
     """Whether a mode makes sense for this batch on this device."""
     on_cpu = device.type == "cpu"
+    if mode in TWINS and not twins_are_here():
+        return False
     if mode == "graph":
         return not on_cpu
     if mode in (*ONE, "numba", "gym"):
@@ -206,22 +221,18 @@ def build_step(config: DictConfig, sim: Simulator, starts: Tensor, action: Tenso
 
 def build_numba(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
     """The same by the Numba twin."""
-    from tests.reference.numba_twin import numba_step, plain, plain_params
-
-    carry = sim.begin(starts)
-    given = (plain(carry.state), plain(sim.decode(carry, action)), plain(sim.unpack(carry)[0]))
-    params = plain_params(sim.params)
-    return (lambda: numba_step(params, *given)), 1
+    twin, carry = import_twin("numba_twin"), sim.begin(starts)
+    given = [twin.plain(x) for x in (carry.state, sim.decode(carry, action), sim.unpack(carry)[0])]
+    params = twin.plain_params(sim.params)
+    return (lambda: twin.numba_step(params, *given)), 1
 
 
 def build_twin(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
     """The same by the NumPy twin, which knows one environment."""
-    from tests.reference.twin import from_params, twin_step, unbatch
-
-    carry = sim.begin(starts)
-    given = (unbatch(carry.state), unbatch(sim.decode(carry, action)), unbatch(sim.unpack(carry)[0]))
-    params = from_params(sim.params)
-    return (lambda: twin_step(params, *given)), 1
+    twin, carry = import_twin("twin"), sim.begin(starts)
+    given = [twin.unbatch(x) for x in (carry.state, sim.decode(carry, action), sim.unpack(carry)[0])]
+    params = twin.from_params(sim.params)
+    return (lambda: twin.twin_step(params, *given)), 1
 
 
 BUILD: dict[str, Callable[[DictConfig, Simulator, Tensor, Tensor], Built]] = {

@@ -1,0 +1,93 @@
+"""What a user meets first: the names that the two packages offer, and a score in three lines."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import greenhop
+import greenhop_agents
+from greenhop import ConfigError, build_simulator
+from greenhop_agents import bound, evaluate, load_policy
+
+PACKAGES = (greenhop, greenhop_agents)
+DAY = ["episode.length_h=24", "years.test=1"]
+SCORE = """
+from greenhop_agents import score
+table = score("greenest", "pair2", overrides=["episode.length_h=24", "years.test=1"], episodes=1)
+print(table)
+"""
+
+
+def test_a_score_from_python_is_three_lines_and_a_data_frame(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(SCORE.strip().splitlines()) == 3
+    names: dict[str, pd.DataFrame] = {}
+    exec(SCORE, names)
+    table = names["table"]
+    costs = table["cost_cny"].to_numpy()
+    assert list(table.index) == ["greenest", "stay", "price_follow", "bound"]
+    assert table.loc["price_follow", "score"] == 0.0
+    assert table.loc["bound", "score"] == pytest.approx(100.0, abs=0.01)
+    assert (costs >= costs[-1] * (1 - 1e-6)).all()
+    assert "greenest" in capsys.readouterr().out
+
+
+def test_evaluate_gives_a_row_per_episode_and_the_bound_of_the_same_ones_lies_below() -> None:
+    did, best = evaluate("stay", "pair2", overrides=DAY, episodes=2), bound("pair2", overrides=DAY, episodes=2)
+    assert list(did.index) == list(best.index) == [0, 1]
+    assert (best["bound_cny"] < did["cost_cny"]).all()
+    assert {"demand_cny", "green_share", "missed_mwh"} <= set(did.columns)
+
+
+def test_a_policy_may_be_a_name_an_object_or_a_function_of_observations() -> None:
+    sim = build_simulator("pair2", overrides=DAY)
+    named = load_policy("price_follow", sim)
+    asked = (named.name, named, lambda obs: np.zeros((len(obs), sim.action_size), dtype=np.float32))
+    costs = [evaluate(policy, "pair2", overrides=DAY, episodes=1)["cost_cny"].item() for policy in asked]
+    assert costs == pytest.approx([costs[0]] * 3, rel=1e-6)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_is_there_and_says_what_it_is(package: object) -> None:
+    names = package.__all__  # type: ignore[attr-defined]
+    assert names == sorted(names, key=lambda name: (not name.isupper(), name[0].islower(), name))
+    assert set(names) <= set(dir(package))
+    for name in names:
+        found = getattr(package, name)
+        assert name.isupper() or inspect.getdoc(found), name
+    with pytest.raises(AttributeError, match="make_coffee"):
+        package.make_coffee  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_takes_three_or_more_arguments_describes_each_of_them(package: object) -> None:
+    for name in package.__all__:  # type: ignore[attr-defined]
+        found = getattr(package, name)
+        if not callable(found) or (isinstance(found, type) and issubclass(found, Exception)):
+            continue
+        wanted = list(inspect.signature(found).parameters)
+        about = (inspect.getdoc(found) or "").partition("Args:")[2].partition("\n\n")[0]
+        described = re.findall(r"^    (\w+): \S", about, re.MULTILINE)
+        assert len(wanted) < 3 or described == wanted, name
+
+
+def test_importing_the_packages_waits_for_nothing_slow() -> None:
+    code = (
+        "import sys, greenhop, greenhop_agents\n"
+        "slow = {'torch', 'pandas', 'scipy', 'hydra', 'stable_baselines3', 'matplotlib'} & set(sys.modules)\n"
+        "assert not slow, slow\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("wrong", [{"scenario": "pair3"}, {"policy": "price_folow"}, {"episodes": 0}, {"split": "dev"}])
+def test_what_does_not_exist_is_a_config_error(wrong: dict[str, object]) -> None:
+    asked = {"policy": "stay", "scenario": "pair2", "overrides": DAY, "episodes": 1, **wrong}
+    with pytest.raises(ConfigError):
+        evaluate(**asked)  # type: ignore[arg-type]
