@@ -70,7 +70,7 @@ def improve(
 ) -> Tensor:
     """The best actions `[T, B, A]` that Adam met in each episode on its way from `actions`.
 
-    Bids move behind a `tanh`, so that no action meets a clip; episodes do not see each other. `told(update, mean bill)`.
+    Bids move behind a `tanh`, so that none meets a clip; episodes do not see each other. `told(update, mean bill)`.
     """
     bids = torch.atanh(actions.clamp(-MOST, MOST)).requires_grad_()
     optimiser = torch.optim.Adam([bids], rate, betas=(0.9, 0.99))
