@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -21,7 +24,7 @@ from greenhop.scenario.find import load_scenario
 from greenhop.scenario.sites import it_capacity_mw
 from greenhop.world.forecast import Forecast
 from greenhop.world.given import complete_weeks, pack_checksum, split_of, week_date
-from greenhop.world.pack import ARRAYS, MANIFEST, Manifest, SplitPlan, load_pack
+from greenhop.world.pack import ARRAYS, MANIFEST, Manifest, SplitPlan, load_pack, save_pack
 from greenhop.world.year import WorldYear, generate_year
 from tests.importers.writers import START, hours, table, tidy
 
@@ -239,6 +242,73 @@ def test_a_manifest_that_does_not_fit_is_refused(
     with pytest.raises(DataError, match=said) as caught:
         load_pack(tmp_path / "pack")
     assert "\n" not in str(caught.value)
+
+
+def test_what_could_not_be_read_again_is_not_written(folder: Path, tmp_path: Path) -> None:
+    pack = load_pack(folder)
+    wrong = dict(pack.arrays)
+    wrong["horinger/wind_cf"] = np.full(N, 7.0, np.float32)
+    rest = {name: value for name, value in pack.manifest if name != "sha256"}
+    with pytest.raises(DataError, match="array horinger/wind_cf, hour 0: 7 is outside"):
+        save_pack(tmp_path / "pack", wrong, **rest)
+    assert not (tmp_path / "pack").exists()
+
+
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+import numpy as np
+from greenhop.world.pack import RegionClock, SplitPlan, info_of, load_pack, save_pack
+
+folder = Path(sys.argv[1])
+
+def save(value):
+    series = {"a/temperature_c": np.full(2016, value, np.float32)}
+    infos = {name: info_of(x, "a", "temperature_c", 0, 0) for name, x in series.items()}
+    rest = {"splits": SplitPlan(), "regions": {"a": RegionClock()}, "arrays": infos, "sources": [{}]}
+    save_pack(folder, series, created_with="test", **rest)
+
+def die_after(calls):
+    left = iter(range(calls))
+    def dying(call):
+        def maybe(*args, **kwargs):
+            if next(left, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*args, **kwargs)
+        return maybe
+    for name in ("open", "replace", "unlink"):
+        setattr(Path, name, dying(getattr(Path, name)))
+    os.fsync = dying(os.fsync)
+
+save(0.0)
+for calls in range(100):
+    child = os.fork()
+    if not child:
+        die_after(calls)
+        save(calls + 1.0)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    pack = load_pack(folder)
+    values = np.unique(pack.arrays["a/temperature_c"]).tolist()
+    print(json.dumps([code, values, pack.manifest.arrays["a/temperature_c"].mean]))
+    if code == 0:
+        break
+"""
+
+
+def test_a_pack_killed_while_it_is_written_over_another_is_all_of_the_old_or_all_of_the_new(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]  # killed after 0, 1, 2, … calls that touch the disk
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    seen = [json.loads(line) for line in done.stdout.splitlines()]
+    before = 0.0
+    for calls, (code, values, mean) in enumerate(seen):
+        assert code == (0 if calls == len(seen) - 1 else -signal.SIGKILL)
+        assert values in ([before], [calls + 1.0])  # what a killed import left whole is the old one for the next
+        assert values == [mean]
+        [before] = values
+    assert len(seen) > 6  # both drafts, their renames and the sweep
+    assert before == len(seen)
+    assert {p.name for p in tmp_path.iterdir()} == {ARRAYS, MANIFEST}
 
 
 def test_a_scenario_must_name_a_pack_that_is_there_and_fits(folder: Path, tmp_path: Path) -> None:

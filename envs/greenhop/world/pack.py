@@ -201,21 +201,51 @@ def info_of(values: Array, region: str, quantity: str, first_hour: int, source: 
 
 
 def save_pack(folder: Path, series: Mapping[str, Array], **rest: Any) -> Manifest:
-    """Write both files, each whole or not at all, the manifest last; `rest` are the other fields of `Manifest`."""
+    """Write both files, so that whenever this ends there is all of the new pack or all of the old one.
+
+    The new manifest is there, under a name that tells which arrays it belongs to, before the new arrays take the place
+    of the old ones; until it takes its own place `load_pack` finds it under that name. `rest` are the other fields of
+    `Manifest`.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+        DataError: an array that `load_pack` would refuse.
+    """
+    arrays = {name: np.asarray(x, dtype=np.float32) for name, x in series.items()}
     buffer = BytesIO()
-    np.savez(buffer, **{name: np.asarray(x, dtype=np.float32) for name, x in series.items()})  # type: ignore[arg-type]
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
     data = buffer.getvalue()
     manifest = Manifest(sha256=hashlib.sha256(data).hexdigest(), **rest)
+    for name, info in manifest.arrays.items():
+        _check_array(arrays[name], info, f"{folder}: array {name}")
     text = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+    coming, draft = _coming(folder, manifest.sha256), folder / f".{ARRAYS}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in ((ARRAYS, data), (MANIFEST, text.encode())):
-            draft = folder / f".{name}.{os.getpid()}"
-            draft.write_bytes(content)
-            draft.replace(folder / name)
+        _write(coming, text.encode())
+        _write(draft, data)
+        draft.replace(folder / ARRAYS)
+        coming.replace(folder / MANIFEST)
+        for left in (*folder.glob(f".{MANIFEST}.*"), *folder.glob(f".{ARRAYS}.*")):  # by imports that were killed
+            left.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"output = {str(folder)!r}: {error.strerror}") from None
     return manifest
+
+
+def _coming(folder: Path, sha256: str) -> Path:
+    """Where the manifest of arrays with this checksum waits to become the pack's."""
+    return folder / f".{MANIFEST}.{sha256[:16]}"
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file whole: a rename after it never shows part of it, even after a power failure."""
+    draft = path.with_name(f"{path.name}.draft")
+    with draft.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(path)
 
 
 def load_pack(path: str | Path) -> Pack:
@@ -240,13 +270,15 @@ def load_pack(path: str | Path) -> Pack:
 def _load(folder: str, stamps: tuple[tuple[int, int], ...]) -> Pack:
     where = Path(folder) / MANIFEST
     try:
-        manifest = Manifest.model_validate_json(where.read_bytes())
         data = (where.parent / ARRAYS).read_bytes()
+        sha256 = hashlib.sha256(data).hexdigest()
+        coming = _coming(where.parent, sha256)  # of an import that was killed just before it was done
+        manifest = Manifest.model_validate_json((coming if coming.is_file() else where).read_bytes())
     except ValidationError as error:
         raise DataError(describe(error, str(where))) from None
     except OSError as error:
         raise DataError(f"{where}: {error.strerror}") from None
-    if hashlib.sha256(data).hexdigest() != manifest.sha256:
+    if sha256 != manifest.sha256:
         raise DataError(f"{where.parent / ARRAYS}: checksum differs from the one in {MANIFEST}; import the data again")
     return Pack(manifest, _arrays(data, manifest, where.parent / ARRAYS))
 
