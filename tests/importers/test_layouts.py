@@ -46,6 +46,28 @@ def test_open_meteo_radiation_belongs_to_the_hour_before(tmp_path: Path) -> None
     assert int(values("open_meteo_json", path, "pv_cf").argmax()) == 11
 
 
+SUNNY = {"shortwave_radiation": "W/m²", "temperature_2m": "°C"}
+
+
+def sunny(path: Path, times: list[str]) -> Path:
+    """Radiation in the one hour that ends at noon."""
+    sun = [200.0 if t.endswith("T12:00") else 0.0 for t in times]
+    series = {"shortwave_radiation": sun, "temperature_2m": [5.0] * len(times)}
+    return open_meteo(path, series, SUNNY, hourly={"time": times, **series})
+
+
+def test_open_meteo_radiation_stays_in_its_hour_whatever_the_order_of_rows(tmp_path: Path) -> None:
+    def noon(times: list[str]) -> int:
+        made = read("open_meteo_json", sunny(tmp_path / "w.json", times), "pv_cf")
+        return made.first_hour + int(made.values["pv_cf"].argmax())
+
+    times, wanted = hours(48)[:25], first_hour(START) + 11
+    assert noon(times) == wanted
+    assert noon(times[::-1]) == wanted
+    assert noon([*times[:10], *times[9:]]) == wanted  # a row twice
+    assert noon([*times[:11], *times[12:]]) == wanted  # a row missing just before
+
+
 def test_open_meteo_csv_reads_its_two_headers(tmp_path: Path) -> None:
     body = "\n".join(f"{t},{v}" for t, v in zip(hours(4), NUMBERS, strict=True))
     meta = "latitude,longitude,elevation,utc_offset_seconds,timezone\n50.0,8.6,110.0,3600,Europe/Berlin\n\n"
@@ -126,6 +148,26 @@ def test_entsoe_prices_pass_both_changes_of_the_clock(tmp_path: Path) -> None:
         read("entsoe_price", entsoe(tmp_path / "x.csv", spring, [1, 2, 9, 3, 4, 5]), "price_cny_per_mwh", options=rate)
 
 
+def test_the_present_export_of_entsoe_holds_intraday_prices_and_labels_the_repeated_hour(tmp_path: Path) -> None:
+    clock = ("00:00:00", "01:00:00", "02:00:00", "03:00:00 (EEST)", "03:00:00 (EET)", "04:00:00")
+    starts = ["26/10/2024 23:00:00", *(f"27/10/2024 {c}" for c in clock)]
+    header = '"MTU (EET/EEST)","Area","Sequence","Day-ahead Price (EUR/MWh)","Intraday Period (EET/EEST)"'
+    header += ',"Intraday Price (EUR/MWh)"'
+    rows = [f'"{t} - {t}","BZN|FI","Without Sequence","{p}.00","","77.00"' for p, t in enumerate(starts)]
+    path = write(tmp_path / "p.csv", "\n".join([header, *rows]) + "\n")
+    rate = {"cny_per_unit": 10.0}
+    made = read("entsoe_price", path, "price_cny_per_mwh", options=rate)
+    assert made.first_hour == first_hour(datetime(2024, 10, 26, 20, tzinfo=UTC))
+    assert made.values["price_cny_per_mwh"].tolist() == [0, 10, 20, 30, 40, 50, 60]
+    assert made.repairs == {}
+    both = [*rows, *(r.replace("Without", "Other") for r in rows)]
+    write(path, "\n".join([header, *both]) + "\n")
+    with pytest.raises(DataError, match="column Sequence holds Other Sequence, Without Sequence"):
+        read("entsoe_price", path, "price_cny_per_mwh", options=rate)
+    one = {**rate, "sequence": "Without Sequence"}
+    assert read("entsoe_price", path, "price_cny_per_mwh", options=one).hours == 7
+
+
 def test_an_hour_missing_in_autumn_is_a_gap_like_any_other(tmp_path: Path) -> None:
     autumn = [f"29.10.2023 0{h}:00" for h in (0, 1, 2, 3)]
     path = entsoe(tmp_path / "a.csv", autumn, [1, 2, 3, 5])
@@ -151,6 +193,34 @@ def test_entsoe_generation_adds_types_of_one_area(tmp_path: Path) -> None:
         read("entsoe_generation", path, "wind_cf", options={**options, "map_code": "PL"})
 
 
+def generation(path: Path, rows: list[tuple[str, str, str, float]]) -> Path:
+    header = "DateTime(UTC)\tResolutionCode\tAreaTypeCode\tMapCode\tProductionType\tActualGenerationOutput[MW]"
+    cells = [f"{t}\tPT60M\t{area}\tBE\t{kind}\t{mw}" for t, area, kind, mw in rows]
+    return write(path, "\n".join([header, *cells]) + "\n")
+
+
+WINDS = {"map_code": "BE", "production_types": ["Wind Onshore", "Wind Offshore"]}
+
+
+def test_entsoe_generation_mends_each_type_by_itself(tmp_path: Path) -> None:
+    times = hours(5, form=DAY)
+    rows = [(t, "BZN", "Wind Onshore", (10.0, 0.0, 50.0, 0.0, 10.0)[i]) for i, t in enumerate(times)]
+    rows += [(t, "BZN", "Wind Offshore", 10.0 * i) for i, t in enumerate(times) if i != 2]
+    made = read("entsoe_generation", generation(tmp_path / "g.csv", rows), "wind_cf", options=WINDS, capacity_mw=100)
+    assert made.values["wind_cf"].tolist() == pytest.approx([0.1, 0.1, 0.7, 0.3, 0.5])
+    assert made.repairs == {"hours_interpolated": 1}
+
+
+def test_entsoe_generation_of_an_area_that_is_several_things_is_chosen(tmp_path: Path) -> None:
+    rows = [(t, area, "Wind Onshore", 10.0) for area in ("BZN", "CTA", "CTY") for t in hours(3, form=DAY)]
+    path = generation(tmp_path / "g.csv", rows)
+    options: dict[str, Any] = {"map_code": "BE", "production_types": ["Wind Onshore"]}
+    with pytest.raises(DataError, match="AreaTypeCode holds BZN, CTA, CTY; choose the rows of one"):
+        read("entsoe_generation", path, "wind_cf", options=options, capacity_mw=20)
+    options = {**options, "where": {"AreaTypeCode": "CTY"}}
+    assert values("entsoe_generation", path, "wind_cf", options=options, capacity_mw=20).tolist() == [0.5] * 3
+
+
 def test_eia_hours_end_at_their_period_and_files_may_run_backwards(tmp_path: Path) -> None:
     header = "period,respondent,respondent-name,type,type-name,value,value-units"
     periods = hours(4, form="%Y-%m-%dT%H")[::-1]
@@ -174,6 +244,13 @@ def test_a_price_needs_a_stated_rate_and_the_rate_is_noted(tmp_path: Path) -> No
     assert "1 USD = 7 CNY, mean of 2023" in made.notes
     chinese = table(tmp_path / "c.csv", "Datetime (UTC),Price (CNY/kWh)", hours(2), [0.3, 0.4])
     assert values("price_csv", chinese, "price_cny_per_mwh") == pytest.approx([300, 400])
+
+
+def test_prices_of_ember_name_their_country_and_electric_energy(tmp_path: Path) -> None:
+    times, header = hours(3, form=DAY), "Country,ISO3 Code,Datetime (UTC),Datetime (Local),Price (EUR/MWhe)"
+    path = table(tmp_path / "p.csv", header, ["France"] * 3, ["FRA"] * 3, times, times, [10, 20, 30])
+    given = values("price_csv", path, "price_cny_per_mwh", options={"cny_per_unit": 8.0})
+    assert given.tolist() == [80, 160, 240]
 
 
 def test_half_hour_zones_are_split_over_whole_hours(tmp_path: Path) -> None:
@@ -213,6 +290,28 @@ def test_chinese_plants_are_averaged_to_hours_on_the_clock_of_beijing(tmp_path: 
         read("state_grid_xlsx", plant(tmp_path / "u.xlsx", [1, 2, 3, 4], "Power"), "pv_cf", capacity_mw=50)
     with pytest.raises(DataError, match="not an XLSX workbook"):
         read("state_grid_xlsx", write(tmp_path / "v.xlsx", "no workbook"), "pv_cf", capacity_mw=50)
+
+
+def test_a_workbook_may_have_other_sheets_empty_columns_and_empty_rows(tmp_path: Path) -> None:
+    pytest.importorskip("openpyxl", reason="the extra `weather` is not installed")
+    from openpyxl import Workbook
+
+    book = Workbook()
+    book.create_sheet("notes")
+    sheet = book.create_sheet("plant 1")
+    sheet.append(["Time(year-month-day h:m:s)", None, "Power (MW)"])
+    for i, mw in enumerate([10, 20, None, -999, 50]):
+        sheet.append([f"01.02.2019 0{i + 1}:00", None, mw] if i != 2 else [None])
+    book.save(tmp_path / "s.xlsx")
+    how = {"sheet": "plant 1", "time_format": "%d.%m.%Y %H:%M", "hour_ending": True, "missing": [-999]}
+    made = read("state_grid_xlsx", tmp_path / "s.xlsx", "pv_cf", capacity_mw=50, options=how)
+    assert made.first_hour == first_hour(datetime(2019, 1, 31, 16, tzinfo=UTC))
+    assert made.values["pv_cf"].tolist() == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert made.repairs == {"hours_interpolated": 2}
+    with pytest.raises(DataError, match=r"row 5: Power \(MW\) = -999 looks like"):
+        read("state_grid_xlsx", tmp_path / "s.xlsx", "pv_cf", capacity_mw=50, options={**how, "missing": None})
+    with pytest.raises(ConfigError, match=r"options\.sheet = 9; there are Sheet, notes, plant 1"):
+        read("state_grid_xlsx", tmp_path / "s.xlsx", "pv_cf", capacity_mw=50, options={"sheet": 9})
 
 
 def test_a_tidy_table_comes_back_as_it_was(tmp_path: Path) -> None:

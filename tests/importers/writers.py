@@ -15,7 +15,8 @@ from greenhop.importers.hourly import Hourly
 from greenhop.importers.spec import parse_import, read_input
 
 START = datetime(2023, 1, 2, tzinfo=UTC)  # a Monday
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "real"
+SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+REAL, CASES = SHARED / "data" / "real", SHARED / "cases" / "importers"
 
 
 def hours(count: int, start: datetime = START, form: str = "%Y-%m-%dT%H:%M", minutes: int = 60) -> list[str]:
@@ -57,9 +58,10 @@ def tidy(path: Path, region: str, quantity: str, values: NDArray[np.float64] | l
     return table(path, f"time,region,{quantity}", times, [region] * len(values), values)
 
 
-def read(layout: str, path: Path, quantity: str, **rest: Any) -> Hourly:
+def read(layout: str, path: Path | list[Path], quantity: str, **rest: Any) -> Hourly:
     """One input through the front door."""
-    entry = {"layout": layout, "path": str(path), "region": "horinger", "quantity": quantity, **rest}
+    files = [str(p) for p in path] if isinstance(path, list) else str(path)
+    entry = {"layout": layout, "path": files, "region": "horinger", "quantity": quantity, **rest}
     return read_input(parse_import({"inputs": [entry]}, "test").inputs[0])
 
 

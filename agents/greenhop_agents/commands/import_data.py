@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -30,7 +30,8 @@ def main(config: DictConfig) -> None:
     console.print(_table(manifest, str(config.output)))
     for source in manifest.sources:
         repairs = ", ".join(f"{name} {count}" for name, count in source["repairs"].items()) or "nothing to repair"
-        console.print(f"{source['file']}: {repairs}", soft_wrap=True, highlight=False)
+        said = "; ".join([repairs, *source["notes"]])
+        console.print(f"{_files(source)}: {said}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"use it: scenario.world={config.output}", soft_wrap=True, highlight=False)
 
 
@@ -45,6 +46,12 @@ def _given(config: DictConfig) -> ImportConfig:
     if not data["inputs"]:
         raise ConfigError("nothing to import; give spec=my_data.yaml (docs/data.md shows one)")
     return parse_import(data, "import_data")
+
+
+def _files(source: dict[str, Any]) -> str:
+    """A file, or the first and last of several."""
+    names = source["file"]
+    return str(names) if isinstance(names, str) else f"{names[0]} … {names[-1]}"
 
 
 def _table(manifest: Manifest, title: str) -> Table:

@@ -63,7 +63,8 @@ def _check_splits(info: SeriesInfo, clock: RegionClock, plan: SplitPlan) -> None
         if not count:
             raise ConfigError(
                 f"splits: {split!r} owns no complete week (Monday to Sunday, UTC+8) of {info.region}/{info.quantity}, "
-                f"{info.hours} h from {info.start_utc:%Y-%m-%d}; bring more data or another split pattern"
+                f"{info.hours} h from {info.start_utc:%Y-%m-%d}; three splits need three whole weeks at least: "
+                "bring more data, another split pattern, or make a profile of it with repeat: week (or day, hour)"
             )
 
 

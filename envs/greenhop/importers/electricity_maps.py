@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from greenhop.importers.files import bad, read_sheet
-from greenhop.importers.hourly import Samples, samples
-from greenhop.importers.layout import Layout, Options
+from greenhop.importers.files import bad
+from greenhop.importers.layout import Layout, TableOptions
+from greenhop.importers.samples import Samples, samples
 from greenhop.importers.times import read_times
 
 UNIT = "gCO2eq/kWh"
@@ -17,7 +17,7 @@ COLUMNS = {
 }
 
 
-class ElectricityMapsOptions(Options):
+class ElectricityMapsOptions(TableOptions):
     """Direct emissions of power stations, or their life cycle."""
 
     accounting: Literal["direct", "life_cycle"] = "direct"
@@ -26,13 +26,13 @@ class ElectricityMapsOptions(Options):
 
 def read(path: Path, options: ElectricityMapsOptions) -> Samples:
     """One zone per file."""
-    sheet = read_sheet(path)
+    sheet = options.sheet(path)
     column = sheet.find(*COLUMNS[options.accounting])
     zones = sheet.texts(sheet.find("Zone Id"))
     if (other := next((i for i, z in enumerate(zones) if z != zones[0]), None)) is not None:
         bad(path, int(sheet.lines[other]), f"zone {zones[other]} in a file of zone {zones[0]}; one zone per file")
     texts = sheet.texts(sheet.find("Datetime (UTC)"))
-    times = read_times(texts, sheet.lines, path, "UTC", sheet.repairs)
+    times = read_times(texts, sheet.lines, path, "UTC", sheet.repairs, options.time_format)
     values = {"carbon_kg_per_mwh": sheet.numbers(column)}
     estimated = sheet.look("Data Estimated")
     count = 0 if estimated is None else sum(x.casefold() == "true" for x in sheet.texts(estimated))

@@ -4,56 +4,38 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
+from pydantic import Field
 
-from greenhop.importers.files import Sheet, bad, read_sheet
-from greenhop.importers.hourly import Samples, samples
-from greenhop.importers.layout import Layout, Options
+from greenhop.importers.layout import Layout, TableOptions
+from greenhop.importers.samples import Samples, samples
 from greenhop.importers.times import read_times
 
 
-class EntsoeGenerationOptions(Options):
+class EntsoeGenerationOptions(TableOptions):
     """The area (`MapCode`) and the production types to add up, such as `[Wind Onshore, Wind Offshore]`."""
 
     map_code: str
     """The area (`MapCode`)."""
-    production_types: list[str]
+    production_types: list[str] = Field(min_length=1)
     """Production types to add up, such as `[Wind Onshore, Wind Offshore]`."""
 
 
-def read(path: Path, options: EntsoeGenerationOptions) -> Samples:
-    """Add up the wanted types of one area; every type must have the same times."""
-    sheet = read_sheet(path)
+def read(path: Path, options: EntsoeGenerationOptions) -> tuple[Samples, ...]:
+    """The wanted types of one area, each for itself: what is missing of one is a gap of that one."""
+    sheet = options.sheet(path)
     area, kind = sheet.find("MapCode"), sheet.find("ProductionType", "GenerationUnit")
     output = sheet.find("ActualGenerationOutput(MW)", "ActualGenerationOutput[MW]")
-    local = _wanted(sheet, area, options.map_code, "map_code")
-    total, first = None, None
-    for wanted in options.production_types:
-        part = _wanted(local, kind, wanted, "production_types")
-        starts = part.texts(part.find("DateTime(UTC)", "DateTime (UTC)"))
-        times = read_times(starts, part.lines, path, "UTC", sheet.repairs)
-        if first is None:
-            total, first = part.numbers(output), (part.lines, times)
-        elif not np.array_equal(first[1].seconds, times.seconds):
-            bad(path, int(part.lines[0]), f"{wanted} has other times than {options.production_types[0]}")
-        else:
-            assert total is not None
-            total = total + part.numbers(output)
-    if total is None or first is None:
-        bad(path, None, "options.production_types names no type")
+    local = sheet.where({area: options.map_code})
+    local.uniform("AreaTypeCode")  # a country is also a bidding zone and a control area, each with rows of its own
     note = f"{options.map_code}: {' + '.join(options.production_types)}"
-    return samples(path, first[0], first[1], {"generation_mw": total}, sheet.repairs, notes=(note,))
-
-
-def _wanted(sheet: Sheet, column: str, value: str, option: str) -> Sheet:
-    texts = sheet.texts(column)
-    if value not in texts:
-        bad(
-            sheet.path,
-            None,
-            f"no {value!r} in column {column}; options.{option} may be {', '.join(sorted(set(texts)))}",
-        )
-    return sheet.only([t == value for t in texts])
+    parts = []
+    for wanted in options.production_types:
+        part = local.where({kind: wanted})
+        starts = part.texts(part.find("DateTime(UTC)", "DateTime (UTC)"))
+        times = read_times(starts, part.lines, path, "UTC", sheet.repairs, options.time_format)
+        values = {"generation_mw": part.numbers(output)}
+        parts.append(samples(path, part.lines, times, values, sheet.repairs, notes=(note,)))
+    return tuple(parts)
 
 
 LAYOUT = Layout("ENTSO-E generation per type, CSV", EntsoeGenerationOptions, read)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from greenhop.importers.files import Sheet, bad, read_sheet
-from greenhop.importers.hourly import Samples, samples
-from greenhop.importers.layout import Layout, PriceOptions, in_cny, price_column
+from greenhop.importers.files import bad
+from greenhop.importers.layout import Layout, RateOptions, TableOptions, in_cny, price_column
+from greenhop.importers.samples import Samples, samples
+from greenhop.importers.sheet import Sheet
 from greenhop.importers.times import read_times
 
 ZONES = {"CET/CEST": "Europe/Brussels", "UTC": "UTC", "WET/WEST": "Europe/Lisbon", "EET/EEST": "Europe/Helsinki"}
 UNIT = re.compile(r"MTU \((.+)\)")
-MARK = re.compile(r"\s*\((?:CET|CEST|UTC)\)\s*$")  # newer files tell the two passes through an hour apart by it
 
 
-class EntsoePriceOptions(PriceOptions):
+class EntsoePriceOptions(TableOptions, RateOptions):
     """`sequence` keeps one auction where a file holds several."""
 
     sequence: str | None = None
@@ -23,15 +23,18 @@ class EntsoePriceOptions(PriceOptions):
 
 
 def read(path: Path, options: EntsoePriceOptions) -> Samples:
-    """Times are the starts of the ranges in the MTU column."""
-    sheet = _one_auction(read_sheet(path), options.sequence)
+    """Times are the starts of the ranges in the MTU column; intraday prices beside the day-ahead ones are not read."""
+    sheet = options.sheet(path)
+    if options.sequence is not None:
+        sheet = sheet.where({"Sequence": options.sequence})
+    sheet.uniform("Sequence", "Area")
     column = next((h for h in sheet.header if UNIT.fullmatch(h)), None)
     zone = None if column is None else ZONES.get(column[5:-1].strip())
     if column is None or zone is None:
         bad(path, 1, f"no column such as MTU (CET/CEST); known clocks: {', '.join(ZONES)}")
-    starts = [MARK.sub("", t.partition(" - ")[0]) for t in sheet.texts(column)]
-    times = read_times(starts, sheet.lines, path, zone, sheet.repairs, _form(starts[0]))
-    name, currency, factor = price_column(sheet)
+    starts = [t.partition(" - ")[0] for t in sheet.texts(column)]
+    times = read_times(starts, sheet.lines, path, zone, sheet.repairs, options.time_format or _form(starts[0]))
+    name, currency, factor = price_column(sheet, [h for h in sheet.header if "intraday" not in h.casefold()])
     price, note = in_cny(sheet.numbers(name) * factor, currency, options, path)
     _check_currency(sheet, currency)
     values = {"price_cny_per_mwh": price}
@@ -41,16 +44,6 @@ def read(path: Path, options: EntsoePriceOptions) -> Samples:
 def _form(first: str) -> str:
     day = "%d.%m.%Y" if "." in first else "%d/%m/%Y"
     return f"{day} %H:%M:%S" if first.count(":") == 2 else f"{day} %H:%M"
-
-
-def _one_auction(sheet: Sheet, wanted: str | None) -> Sheet:
-    column = sheet.look("Sequence")
-    if column is None:
-        return sheet
-    kinds = sorted(set(sheet.texts(column)))
-    if len(kinds) > 1 and wanted not in kinds:
-        bad(sheet.path, None, f"several auctions; choose one with options: {{sequence: …}}: {', '.join(kinds)}")
-    return sheet if len(kinds) == 1 else sheet.only([s == wanted for s in sheet.texts(column)])
 
 
 def _check_currency(sheet: Sheet, currency: str) -> None:

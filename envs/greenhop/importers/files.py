@@ -1,15 +1,13 @@
-"""Reading text tables: bytes, gzip, byte order mark, cells with their line numbers, and numbers."""
+"""Reading text files: bytes, gzip, encoding, numbers, and the one kind of error a file can cause."""
 
 from __future__ import annotations
 
-import csv
+import codecs
 import gzip
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from difflib import get_close_matches
-from io import StringIO
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,18 +26,36 @@ MISSING = {"", "nan", "null", "none", "na", "n/a", "n/e", "-", "--"}
 FILLS = (-999.0, -9999.0, -99999.0)  # usual marks of missing values
 
 
+@dataclass(frozen=True)
+class Form:
+    """How a text file writes its cells.
+
+    `missing` are the cells that stand for no value, besides empty ones; with None they are unknown, so that a number
+    such as −999 is taken for a mistake. With `()` it is a number like any other.
+    """
+
+    sep: str | None = None
+    decimal: str = "."
+    encoding: str = "utf-8"
+    missing: tuple[str, ...] | None = None
+
+
+PLAIN = Form()
+
+
 def bad(path: Path, line: int | None, message: str) -> NoReturn:
     """Raise the one kind of error a file can cause: file, row, what is wrong."""
     raise DataError(f"{path}{'' if line is None else f', row {line}'}: {message}")
 
 
-def read_text(path: Path, repairs: Repairs) -> str:
+def read_text(path: Path, repairs: Repairs, form: Form = PLAIN) -> str:
     """The text of a file, unpacked if it is gzipped, without a byte order mark.
 
     Raises:
-        ConfigError: there is no such file.
-        DataError: empty, damaged, too large or not UTF-8.
+        ConfigError: there is no such file, or no such encoding.
+        DataError: empty, damaged, too large or not in its encoding.
     """
+    name = _encoding(form.encoding, path)
     try:
         data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":
@@ -55,107 +71,56 @@ def read_text(path: Path, repairs: Repairs) -> str:
         repairs["byte_order_marks_removed"] += 1
         data = data[3:]
     try:
-        text = data.decode("utf-8")
+        text = data.decode(name)
     except UnicodeDecodeError as error:
-        bad(path, data.count(b"\n", 0, error.start) + 1, "not UTF-8 text")
+        row = data.count(b"\n", 0, error.start) + 1
+        bad(path, row, f"not {name.upper()} text; say what it is: options: {{encoding: gb18030}}, or cp1252, …")
     if not text.strip():
         bad(path, None, "the file is empty")
     return text
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """A table of text cells."""
-
-    path: Path
-    header: tuple[str, ...]
-    cells: list[list[str]]
-    lines: Ints  # row of the file each row of cells came from
-    repairs: Repairs = field(default_factory=Counter)
-
-    def find(self, *names: str) -> str:
-        """The first of `names` that is a column; cases, blanks and the subscript of CO₂ do not matter."""
-        found = self.look(*names)
-        if found is None:
-            near = get_close_matches(names[0], self.header, n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            bad(self.path, None, f"no column {names[0]!r}; columns: {', '.join(self.header)}{hint}")
-        return found
-
-    def look(self, *names: str) -> str | None:
-        """Like `find`, but `None` if there is no such column."""
-        plain = {_plain(h): h for h in self.header}
-        return next((plain[_plain(n)] for n in names if _plain(n) in plain), None)
-
-    def texts(self, column: str) -> list[str]:
-        """The cells of a column."""
-        i = self.header.index(column)
-        return [row[i] for row in self.cells]
-
-    def numbers(self, column: str) -> Floats:
-        """The numbers of a column, NaN where a cell is empty."""
-        return to_numbers(self.texts(column), self.lines, self.path, column)
-
-    def only(self, keep: Sequence[bool] | Bools) -> Sheet:
-        """The rows where `keep` is true."""
-        mask = np.asarray(keep, dtype=bool)
-        cells = [row for row, k in zip(self.cells, mask, strict=True) if k]
-        return Sheet(self.path, self.header, cells, self.lines[mask], self.repairs)
-
-
-def _plain(name: str) -> str:
-    return "".join(name.casefold().replace("₂", "2").split())
-
-
-def read_sheet(path: Path) -> Sheet:
-    """A comma, semicolon or tab separated file whose first row names the columns."""
-    repairs: Repairs = Counter()
-    return sheet_of(read_text(path, repairs), path, 1, repairs)
-
-
-def sheet_of(text: str, path: Path, first_line: int, repairs: Repairs) -> Sheet:
-    """The table in `text`, whose first line is line `first_line` of the file."""
-    head = text.partition("\n")[0]
-    reader = csv.reader(StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
-    rows, lines = [], []
+def _encoding(name: str, path: Path) -> str:
     try:
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                rows.append([cell.strip() for cell in row])
-                lines.append(reader.line_num + first_line - 1)
-    except csv.Error as error:
-        bad(path, reader.line_num + first_line - 1, str(error))
-    if len(rows) < 2:
-        bad(path, None, "holds no rows of data")
-    header = tuple(rows[0])
-    if len(set(header)) < len(header):
-        twice = next(h for h in header if header.count(h) > 1)
-        bad(path, lines[0], f"column {twice!r} is there twice")
-    for row, line in zip(rows, lines, strict=True):
-        if len(row) != len(header):
-            bad(path, line, f"{len(row)} cells, the header has {len(header)}")
-    return Sheet(path, header, rows[1:], np.array(lines[1:], dtype=np.int64), repairs)
+        "".encode(name)  # LookupError for codecs that do not encode text, too
+        return codecs.lookup(name).name
+    except (LookupError, ValueError):
+        raise ConfigError(f"{path}: options.encoding = {name!r} is unknown; such as utf-8, gb18030, cp1252") from None
 
 
-def to_numbers(cells: Iterable[object], lines: Ints, path: Path, what: str) -> Floats:
-    """Numbers, NaN for cells that say there is none; a fill value such as −999 is not a number but a mistake."""
+def to_numbers(cells: Iterable[object], lines: Ints, path: Path, what: str, form: Form = PLAIN) -> Floats:
+    """Numbers, NaN for cells that say there is none; a fill value that nobody declared is a mistake."""
     texts = ["" if cell is None else str(cell).strip() for cell in cells]
+    marks = MISSING | {m.casefold() for m in form.missing or ()}
+    plain = ["nan" if t.casefold() in marks else t for t in texts]
+    if form.decimal != ".":
+        plain = [t.replace(".", " ").replace(form.decimal, ".") for t in plain]  # no point is a decimal sign then
     try:
-        out = np.array(["nan" if t.casefold() in MISSING else t for t in texts], dtype=np.float64)
+        out = np.array(plain, dtype=np.float64)
     except ValueError:
-        i = next(i for i, t in enumerate(texts) if not _is_number(t))
-        bad(path, int(lines[i]), f"{what} = {texts[i]!r} is not a number")
+        i = next(i for i, t in enumerate(plain) if not _is_number(t))
+        hint = "; options: {decimal: ','}?" if form.decimal == "." and _is_number(texts[i].replace(",", ".")) else ""
+        bad(path, int(lines[i]), f"{what} = {texts[i]!r} is not a number{hint}")
     if (wrong := np.flatnonzero(np.isinf(out))).size:
         bad(path, int(lines[wrong[0]]), f"{what} = {texts[wrong[0]]!r} is not finite")
-    if (wrong := np.flatnonzero(np.isin(out, FILLS))).size:
-        text = texts[wrong[0]]
-        bad(path, int(lines[wrong[0]]), f"{what} = {text} looks like a mark for a missing value; leave the cell empty")
+    fills = FILLS if form.missing is None else tuple(float(m) for m in form.missing if _is_number(m))
+    found = np.isin(out, fills)
+    if form.missing is not None:
+        out[found] = np.nan
+    elif found.any():
+        text = texts[int(found.argmax())]
+        bad(
+            path,
+            int(lines[found.argmax()]),
+            f"{what} = {text} looks like a mark for a missing value; leave the cell empty, "
+            f"or say what it is in options: {{missing: [{text}]}} for no value, {{missing: []}} for a number",
+        )
     return out
 
 
 def _is_number(text: str) -> bool:
     try:
-        float("nan" if text.casefold() in MISSING else text)
+        float(text)
     except ValueError:
         return False
     return True

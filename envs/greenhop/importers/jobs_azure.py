@@ -13,13 +13,13 @@ import numpy as np
 from pydantic import Field
 
 from greenhop.errors import ConfigError
-from greenhop.importers.files import Sheet, read_sheet
 from greenhop.importers.jobs import Jobs
-from greenhop.importers.layout import Layout, Options
+from greenhop.importers.layout import Layout, TableOptions
+from greenhop.importers.sheet import Sheet
 from greenhop.importers.times import read_times
 
 
-class AzureOptions(Options):
+class AzureOptions(TableOptions):
     """`context_weight`: work of a token that is read relative to one that is written (assumption)."""
 
     context_weight: Annotated[float, Field(ge=0)] = 0.1
@@ -30,11 +30,11 @@ class AzureOptions(Options):
 
 def read(path: Path, options: AzureOptions) -> Jobs:
     """Tell the two files apart by their columns."""
-    sheet = read_sheet(path)
+    sheet = options.sheet(path)
     if sheet.look("end_timestamp") is not None:
         return _functions(sheet, options)
     moments = [t[:26] if "." in t and "+" not in t else t for t in sheet.texts(sheet.find("TIMESTAMP"))]  # 100 ns ticks
-    times = read_times(moments, sheet.lines, path, "UTC", sheet.repairs)
+    times = read_times(moments, sheet.lines, path, "UTC", sheet.repairs, options.time_format)
     context, written = (sheet.numbers(sheet.find(c)) for c in ("ContextTokens", "GeneratedTokens"))
     note = f"work = tokens written + {options.context_weight:g} × tokens read"
     seconds = times.seconds.astype(np.float64)

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from greenhop.errors import ConfigError
-from greenhop.importers.files import bad, read_text, to_numbers
+from greenhop.importers.files import PLAIN, bad, read_text, to_numbers
 from greenhop.importers.jobs import Jobs
 from greenhop.importers.layout import Layout, Options
+from greenhop.importers.sheet import check_last_line
 
 FIELDS = 18
-SUBMIT, RUN, PROCS, WANTED = 1, 3, 4, 7  # submit time, run time, processors used and asked for
+NUMBER, SUBMIT, WAIT, RUN, PROCS, WANTED, STATUS = 0, 1, 2, 3, 4, 7, 10  # processors used and asked for
+PARTS = (2, 3, 4)  # a partial execution: to be continued, the last one, the last one that failed
 
 
 class SwfOptions(Options):
@@ -26,7 +28,10 @@ class SwfOptions(Options):
 
 
 def read(path: Path, options: SwfOptions) -> Jobs:
-    """Jobs that never ran (run time or processors −1) are dropped and counted."""
+    """Jobs that never ran (run time or processors −1) are dropped and counted.
+
+    So are partial executions of a job that also has a line of its own: that line holds their sum.
+    """
     repairs: Counter[str] = Counter()
     text = read_text(path, repairs)
     zero = _zero(text, path, options)
@@ -37,13 +42,19 @@ def read(path: Path, options: SwfOptions) -> Jobs:
     if not numbered:
         bad(path, None, "holds no jobs")
     lines = np.array([line for line, _ in numbered], dtype=np.int64)
-    submit, run, used, wanted = (
-        to_numbers((row[i] for _, row in numbered), lines, path, f"field {i + 1}") for i in (SUBMIT, RUN, PROCS, WANTED)
+    check_last_line(text, [row for _, row in numbered], path, int(lines[-1]), repairs, PLAIN)
+    number, submit, wait, run, used, wanted, status = (
+        to_numbers((row[i] for _, row in numbered), lines, path, f"field {i + 1}")
+        for i in (NUMBER, SUBMIT, WAIT, RUN, PROCS, WANTED, STATUS)
     )
     procs = np.where(used > 0, used, wanted)
     length = run / 3600.0
-    jobs = Jobs(path, lines, zero + submit, length, length * procs, repairs, ("work = run time × processors",))
-    return jobs.kept((run >= 0) & (procs > 0), "jobs_that_never_ran_dropped")
+    part = np.isin(status, PARTS)
+    whole = ~part | ~np.isin(number, number[~part])
+    notes = ("work = run time × processors",)
+    jobs = Jobs(path, lines, zero + submit, length, length * procs, repairs, notes, np.maximum(wait, 0.0) / 3600.0)
+    ran = (run >= 0) & (procs > 0)
+    return jobs.kept(whole, "partial_executions_dropped").kept(ran[whole], "jobs_that_never_ran_dropped")
 
 
 def _zero(text: str, path: Path, options: SwfOptions) -> float:

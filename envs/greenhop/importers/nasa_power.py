@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from greenhop.importers.files import Sheet, bad, read_text, sheet_of
-from greenhop.importers.hourly import Samples, Spot, samples
-from greenhop.importers.layout import Layout, Options
+from greenhop.importers.files import bad, read_text
+from greenhop.importers.layout import Layout, TextOptions
+from greenhop.importers.samples import Samples, Spot, samples
+from greenhop.importers.sheet import Sheet, sheet_of
 from greenhop.importers.times import read_times
 
+FILL = "-999"  # the documented mark
 BEGIN, END = "-BEGIN HEADER-", "-END HEADER-"
 NUMBER = r"(-?\d+(?:\.\d+)?)"
 ENERGY = {"Wh/m^2": 1.0, "W/m^2": 1.0, "MJ/hr": 1e6 / 3600, "MJ/m^2/hr": 1e6 / 3600, "kW-hr/m^2": 1000.0}
@@ -31,19 +32,20 @@ PARAMETERS: dict[str, tuple[str, dict[str, float]]] = {
 }
 
 
-class NasaPowerOptions(Options):
-    """Everything is in the file."""
+class NasaPowerOptions(TextOptions):
+    """What is not in the file: how it was saved again."""
 
 
 def read(path: Path, options: NasaPowerOptions) -> Samples:
     """Read the header for clock, place and units, then the table."""
     repairs: Counter[str] = Counter()
-    text = read_text(path, repairs)
+    form = options.form if options.missing is not None else replace(options.form, missing=(FILL,))
+    text = read_text(path, repairs, form)
     head, end, table = text.partition(END)
     if BEGIN not in head or not end:
         bad(path, 1, f"no header between {BEGIN} and {END}")
     line = head.count("\n") + 2
-    sheet = sheet_of(table.lstrip("\r\n"), path, line, repairs)
+    sheet = sheet_of(table.lstrip("\r\n"), path, line, repairs, form)
     lat, lon, height = _place(head, path)
     lst = _is_lst(head, path)
     hour = [f"{y}-{m.zfill(2)}-{d.zfill(2)}T{h.zfill(2)}" for y, m, d, h in _dates(sheet)]
@@ -54,7 +56,7 @@ def read(path: Path, options: NasaPowerOptions) -> Samples:
     for column in sheet.header:
         if column in PARAMETERS:
             name, units = PARAMETERS[column]
-            values[name] = _parameter(sheet, column) * _factor(head, column, units, path)
+            values[name] = sheet.numbers(column) * _factor(head, column, units, path)
     if not values:
         bad(path, line, f"none of the parameters that can be used: {', '.join(PARAMETERS)}")
     note = f"local solar time, {offset_h:+d} h" if lst else "UTC"
@@ -63,15 +65,6 @@ def read(path: Path, options: NasaPowerOptions) -> Samples:
 
 def _dates(sheet: Sheet) -> list[tuple[str, ...]]:
     return list(zip(*(sheet.texts(sheet.find(c)) for c in ("YEAR", "MO", "DY", "HR")), strict=True))
-
-
-def _parameter(sheet: Sheet, column: str) -> np.typing.NDArray[np.float64]:
-    """The documented −999 becomes a missing value."""
-    i = sheet.header.index(column)
-    for row in sheet.cells:
-        if row[i] in ("-999", "-999.0", "-999.00"):
-            row[i] = ""
-    return sheet.numbers(column)
 
 
 def _factor(head: str, column: str, units: dict[str, float], path: Path) -> float:

@@ -10,11 +10,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from greenhop.importers.files import Floats, Ints, Repairs, bad
-from greenhop.importers.hourly import Samples, Spot, samples
-from greenhop.importers.layout import Options
+from greenhop.importers.layout import Options, TextOptions
+from greenhop.importers.samples import Samples, Spot, samples
 from greenhop.importers.times import Times
 
 SPEED = {"km/h": 1 / 3.6, "m/s": 1.0, "mp/h": 0.44704, "mph": 0.44704, "kn": 0.514444}
@@ -44,6 +42,10 @@ class OpenMeteoOptions(Options):
     """Everything is in the file."""
 
 
+class OpenMeteoCsvOptions(TextOptions):
+    """What is not in the file: how it was saved again."""
+
+
 def canonical(name: str) -> str | None:
     """Our name of a variable of theirs; `None` for variables that are of no use here."""
     entry = VARIABLES.get(LEGACY.get(name, name))
@@ -63,11 +65,9 @@ def convert(name: str, values: Floats, unit: str, path: Path) -> Floats:
 def weather_samples(
     path: Path, lines: Ints, times: Times, values: Mapping[str, Floats], spot: Spot, repairs: Repairs
 ) -> Samples:
-    """Rows of weather; radiation moves to the hour it is the mean of."""
+    """Rows of weather; radiation belongs to the hour before its time."""
     if not values:
         bad(path, None, f"none of the variables that can be used: {', '.join(VARIABLES)}")
-    moved = dict(values)
-    for name in PRECEDING_HOUR:
-        if name in moved:
-            moved[name] = np.append(moved[name][1:], np.nan)
-    return samples(path, lines, times, moved, repairs, spot, ("radiation is the mean of the hour before its time",))
+    ending = [name for name in PRECEDING_HOUR if name in values]
+    notes = ("radiation is the mean of the hour before its time",)
+    return samples(path, lines, times, values, repairs, spot, notes, ending)

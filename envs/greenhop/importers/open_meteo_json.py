@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from greenhop.importers.files import bad, read_text, to_numbers
-from greenhop.importers.hourly import Samples, Spot
 from greenhop.importers.layout import Layout
 from greenhop.importers.open_meteo import OpenMeteoOptions, canonical, convert, weather_samples
+from greenhop.importers.samples import Samples, Spot
 from greenhop.importers.times import read_times
 
 

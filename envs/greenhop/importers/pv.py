@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from greenhop.errors import ConfigError
 from greenhop.importers.files import Floats
-from greenhop.importers.hourly import Hourly, Spot
+from greenhop.importers.hourly import Hourly
+from greenhop.importers.samples import Spot
 
 CLOUD_FACTOR, CLOUD_EXPONENT = 0.75, 3.4  # Kasten & Czeplak 1980
 LOW_SUN_DEG = 87.0  # below three degrees beam = (global − diffuse) / cos(zenith) means nothing

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from greenhop.errors import ConfigError
 from greenhop.importers.files import Floats, bad
 from greenhop.importers.hourly import Hourly
 from greenhop.importers.inputs import InputConfig
+from greenhop.importers.plausible import SHARES, SLACK
 from greenhop.importers.pv import pv_cf
 from greenhop.importers.turbine import wind_cf
 from greenhop.world.pack import limits
-
-SHARES = ("pv_cf", "wind_cf", "hydro_cf")
-SLACK = (
-    0.05  # of capacity: how far below zero or above capacity an output is still clipped and not an error, assumption
-)
 
 
 def quantity_of(hourly: Hourly, config: InputConfig) -> Hourly:
@@ -43,10 +41,12 @@ def quantity_of(hourly: Hourly, config: InputConfig) -> Hourly:
         raise ConfigError(f"{hourly.path}: {name} cannot be had from {', '.join(hourly.values)}")
     if name in SHARES:
         values = _clipped(values, hourly, name)
-    check_range(values, hourly, name)
     if name == "demand_shape":
+        if values.mean() <= 0.0:
+            bad(hourly.path, None, "demand_shape has a mean of zero")
         values, notes = values / values.mean(), (*notes, "divided by its mean")
-    return Hourly(hourly.path, hourly.first_hour, {name: values}, hourly.repairs, hourly.spot, notes)
+    check_range(values, hourly, name)
+    return replace(hourly, values={name: values}, notes=notes)
 
 
 def _share(hourly: Hourly, config: InputConfig) -> tuple[Floats, tuple[str, ...]]:
@@ -61,12 +61,8 @@ def _clipped(values: Floats, hourly: Hourly, name: str) -> Floats:
     """Bring what lies a little outside 0 … 1 back, counted."""
     wrong = np.flatnonzero((values < -SLACK) | (values > 1.0 + SLACK))
     if len(wrong):
-        where = hourly.row(int(wrong[0]))
-        bad(
-            hourly.path,
-            None,
-            f"{name} = {values[wrong[0]]:.3g} of capacity at {where}; is capacity_mw or the unit wrong?",
-        )
+        at = int(wrong[0])
+        hourly.refuse(at, f"{name} = {values[at]:.3g} of capacity; is capacity_mw or the unit wrong?")
     for what, count in (("zero", (values < 0.0).sum()), ("one", (values > 1.0).sum())):
         if count:
             hourly.repairs[f"values_clipped_to_{what}"] += int(count)
@@ -75,14 +71,12 @@ def _clipped(values: Floats, hourly: Hourly, name: str) -> Floats:
 
 def check_range(values: Floats, hourly: Hourly, name: str) -> None:
     """Refuse values, and means, that only a wrong unit explains."""
-    low, high = limits(name) if name != "demand_shape" else (0.0, 1e9)
+    low, high = limits(name)
     wrong = np.flatnonzero((values < low) | (values > high))
     if len(wrong):
-        where = hourly.row(int(wrong[0]))
-        bad(hourly.path, None, f"{name} = {values[wrong[0]]:g} at {where} is outside {low:g}…{high:g}; wrong unit?")
+        at = int(wrong[0])
+        hourly.refuse(at, f"{name} = {values[at]:g} is outside {low:g}…{high:g}; is the value or the unit wrong?")
     size = float(np.abs(values).mean())
     if name in ("price_cny_per_mwh", "carbon_kg_per_mwh") and 0.0 < size < 2.0:
         hint = "CNY/kWh" if name.startswith("price") else "kg/kWh or t/MWh"
         bad(hourly.path, None, f"{name} has a mean size of {size:.3g}; this looks like {hint}")
-    if name == "demand_shape" and values.mean() <= 0.0:
-        bad(hourly.path, None, "demand_shape has a mean of zero")

@@ -19,11 +19,12 @@ from greenhop.importers import (
     state_grid_xlsx,
     tidy_csv,
 )
-from greenhop.importers.hourly import Samples
 from greenhop.importers.jobs import Jobs
 from greenhop.importers.layout import Layout
+from greenhop.importers.samples import Samples
 
-SERIES: dict[str, Layout[Any, Samples]] = {
+Parts = Samples | tuple[Samples, ...]  # one series, or several to be added up
+SERIES: dict[str, Layout[Any, Any]] = {
     "open_meteo_json": open_meteo_json.LAYOUT,
     "open_meteo_csv": open_meteo_csv.LAYOUT,
     "nasa_power": nasa_power.LAYOUT,

@@ -14,11 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from yaml import YAMLError
 
 from greenhop.errors import ConfigError
-from greenhop.importers.hourly import Hourly, Spot, to_hourly
-from greenhop.importers.inputs import InputConfig
+from greenhop.importers.hourly import Hourly, added, joined, repeated, to_hourly
+from greenhop.importers.inputs import PERIODS_H, InputConfig
 from greenhop.importers.jobs import arrivals
+from greenhop.importers.plausible import check_plausible
 from greenhop.importers.quantities import check_range, quantity_of
 from greenhop.importers.registry import JOBS, SERIES
+from greenhop.importers.samples import Spot
 from greenhop.scenario.config import describe
 from greenhop.scenario.find import one_line
 from greenhop.world.pack import UNITS, RegionClock, SplitPlan
@@ -63,12 +65,12 @@ def load_import(path: Path) -> ImportConfig:
     if not isinstance(data, dict):
         raise ConfigError(f"spec = {str(path)!r}: expected inputs: …")
     config = parse_import({str(k): v for k, v in data.items()}, str(path))
-    inputs = [i.model_copy(update={"path": path.parent / i.path}) for i in config.inputs]
+    inputs = [i.model_copy(update={"path": tuple(path.parent / p for p in i.path)}) for i in config.inputs]
     return config.model_copy(update={"inputs": inputs})
 
 
 def read_input(config: InputConfig) -> Hourly:
-    """Read one file to hourly series by quantity (several for the classes of a job trace).
+    """Read one input to hourly series by quantity (several for the classes of a job trace).
 
     Raises:
         ConfigError: options or quantity do not fit the file.
@@ -77,19 +79,31 @@ def read_input(config: InputConfig) -> Hourly:
     try:
         if config.layout in JOBS:
             return _read_jobs(config)
-        raw = SERIES[config.layout].run(config.path, config.options)
+        files = [_read_file(path, config) for path in config.path]
     except ValidationError as error:
-        raise ConfigError(describe(error, f"options of layout {config.layout} for {config.path}")) from None
-    hourly = to_hourly(raw, config.max_gap_h)
+        raise ConfigError(describe(error, f"options of layout {config.layout} for {config.path[0]}")) from None
+    hourly = files[0] if len(files) == 1 else joined(files, config.max_gap_h)
+    if config.repeat is not None:
+        hourly = repeated(hourly, PERIODS_H[config.repeat])
     lat, lon = config.lat_deg, config.lon_deg
     if lat is not None and lon is not None:
         hourly = replace(hourly, spot=Spot(lat, lon, hourly.spot.altitude_m))
     return quantity_of(hourly, config)
 
 
+def _read_file(path: Path, config: InputConfig) -> Hourly:
+    raw = SERIES[config.layout].run(path, config.options)
+    parts = raw if isinstance(raw, tuple) else (raw,)
+    for part in parts:
+        check_plausible(part, config.capacity_mw)
+    made = [to_hourly(part, config.max_gap_h) for part in parts]
+    return made[0] if len(made) == 1 else added(made)
+
+
 def _read_jobs(config: InputConfig) -> Hourly:
     assert config.jobs is not None  # the model checks it
-    made = arrivals(JOBS[config.layout].run(config.path, config.options), config.jobs)
+    period_h = None if config.repeat is None else PERIODS_H[config.repeat]
+    made = arrivals(JOBS[config.layout].run(config.path[0], config.options), config.jobs, period_h)
     for name, values in made.values.items():
         check_range(values, made, name)
     return made
@@ -98,10 +112,12 @@ def _read_jobs(config: InputConfig) -> Hourly:
 def source_record(config: InputConfig, made: Hourly) -> dict[str, Any]:
     """What the manifest says about an input: enough to repeat it and to judge it."""
     given = config.model_dump(mode="json", exclude_defaults=True, exclude={"path"})
+    names = [path.name for path in config.path]
+    sums = [hashlib.sha256(path.read_bytes()).hexdigest() for path in config.path]
     return {
         **given,
-        "file": config.path.name,
-        "file_sha256": hashlib.sha256(config.path.read_bytes()).hexdigest(),
+        "file": names[0] if len(names) == 1 else names,
+        "file_sha256": sums[0] if len(sums) == 1 else sums,
         "source": config.source,
         "licence": config.licence,
         "units": {name: UNITS.get(name, "MWh of work per MW of IT capacity") for name in made.values},

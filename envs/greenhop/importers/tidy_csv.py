@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from greenhop.importers.files import bad, read_sheet
-from greenhop.importers.hourly import Samples, samples
-from greenhop.importers.layout import Layout, Options
+from greenhop.importers.files import bad
+from greenhop.importers.layout import ClockOptions, Layout
+from greenhop.importers.samples import Samples, samples
 from greenhop.importers.times import read_times
 from greenhop.world.pack import ARRIVALS, UNITS
 
@@ -23,18 +23,18 @@ ALSO = (
 )
 
 
-class TidyOptions(Options):
-    """`zone` chooses among several regions of a file; `timezone` is for times without an offset."""
+class TidyOptions(ClockOptions):
+    """`zone` chooses among several regions of a file."""
 
     zone: str | None = None
     """The region to read, where the file holds several."""
-    timezone: str = "UTC"
+    timezone: str | None = "UTC"
     """Zone of times without an offset."""
 
 
 def read(path: Path, options: TidyOptions) -> Samples:
     """Every column besides `time` and `region` must be a known quantity."""
-    sheet = read_sheet(path)
+    sheet = options.sheet(path)
     column, quantities = sheet.find("region"), [h for h in sheet.header if h not in ("time", "region")]
     for name in quantities:
         if name not in UNITS and name not in ALSO and not ARRIVALS.fullmatch(name):
@@ -47,8 +47,10 @@ def read(path: Path, options: TidyOptions) -> Samples:
     if zone not in regions:
         bad(path, None, f"options.zone = {zone!r}; the file has {', '.join(regions)}")
     sheet = sheet.only([r == zone for r in sheet.texts(column)])
-    times = read_times(sheet.texts(sheet.find("time")), sheet.lines, path, options.timezone, sheet.repairs)
-    return samples(path, sheet.lines, times, {q: sheet.numbers(q) for q in quantities}, sheet.repairs)
+    texts = sheet.texts(sheet.find("time"))
+    times = read_times(texts, sheet.lines, path, options.timezone, sheet.repairs, options.time_format)
+    values = {q: sheet.numbers(q) for q in quantities}
+    return samples(path, sheet.lines, times, values, sheet.repairs, ending=options.ending(*quantities))
 
 
 LAYOUT = Layout("tidy hourly table, CSV", TidyOptions, read)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -16,6 +17,9 @@ from greenhop.importers.files import Bools, Ints, Repairs, bad
 
 OFFSET = re.compile(r"[+-](\d\d):?(\d\d)$")
 HAS_ZONE = re.compile(r"(?:Z|UTC|\d[+-]\d\d:?\d\d)$")
+LABELS_H = {"WET": 0, "WEST": 1, "CET": 1, "CEST": 2, "EET": 2, "EEST": 3}  # names of clocks that mean one offset only
+LABEL = re.compile(rf"\s*(\()?\b(UTC|{'|'.join(LABELS_H)})(?(1)\))$")
+MIDNIGHT = re.compile(r"(?<=[ T])24:00(:00)?$")  # the end of a day, as files of hours that end write it
 
 
 def zone_of(name: str) -> tzinfo:
@@ -44,23 +48,58 @@ def read_times(
 ) -> Times:
     """Times with an offset of their own, or local times of `zone`.
 
-    In autumn the second pass through the repeated hour is recognised by its order. `form` is a strptime format for
-    times that are not ISO 8601.
+    In autumn the two passes through the repeated hour are told apart by a label such as (CEST), else by their order,
+    in files sorted from new to old too. `form` is a strptime format for times that are not ISO 8601.
 
     Raises:
-        DataError: not a time, or some rows have an offset and others have none.
+        DataError: not a time, a label that does not fit the zone, or some rows have an offset and others have none.
         ConfigError: no row has an offset and `zone` is not given.
     """
-    own = [bool(HAS_ZONE.search(t)) for t in texts]
+    labels = [m[2] if (m := LABEL.search(t)) else None for t in texts]
+    own = [label == "UTC" or bool(HAS_ZONE.search(t)) for t, label in zip(texts, labels, strict=True)]
+    if zone is None:
+        own = [o or label is not None for o, label in zip(own, labels, strict=True)]
     if any(own) and not all(own):
         bad(path, int(lines[own.index(not own[0])]), "mixed time zones: some times have an offset, others have none")
     if not any(own) and zone is None:
         raise ConfigError(f"{path}: times have no offset; say which in options: {{timezone: UTC}}")
     place = UTC if zone is None else zone_of(zone)
-    seconds, skipped = np.empty(len(texts), dtype=np.int64), np.zeros(len(texts), dtype=bool)
+    moments = [_moment(t, form, path, int(line)) for t, line in zip(texts, lines, strict=True)]
+    for i, label in enumerate(labels):
+        if label is not None:
+            moments[i] = _labelled(moments[i], label, None if zone is None else place, path, int(lines[i]))
+    return _passed(moments, place, repairs)
+
+
+def _moment(text: str, form: str | None, path: Path, line: int) -> datetime:
+    plain = LABEL.sub("", text).strip()
+    day = timedelta(days=1) if MIDNIGHT.search(plain) else timedelta(0)
+    plain = MIDNIGHT.sub(lambda m: m[0].replace("24", "00", 1), plain)
+    try:
+        return (datetime.strptime(plain, form) if form else datetime.fromisoformat(plain)) + day
+    except ValueError:
+        hint = f"not a time as in options.time_format = {form!r}" if form else "not a time; options: {time_format: …}?"
+        bad(path, line, f"{text!r} is {hint}")
+
+
+def _labelled(moment: datetime, label: str, place: tzinfo | None, path: Path, line: int) -> datetime:
+    """The time that a label makes clear; the clocks of `place` must show it then."""
+    if moment.tzinfo is not None:
+        return moment
+    sure = moment.replace(tzinfo=timezone(timedelta(hours=LABELS_H.get(label, 0))))
+    if label != "UTC" and place is not None and sure.astimezone(place).replace(tzinfo=None) != moment:
+        bad(path, line, f"{moment:%Y-%m-%d %H:%M} {label} is no time of {place}")
+    return sure
+
+
+def _passed(moments: list[datetime], place: tzinfo, repairs: Repairs) -> Times:
+    """Times without an offset on the clock of `place`, in the order in which they passed."""
+    plain = [m.replace(tzinfo=None) for m in moments]
+    falls = sum(a > b for a, b in pairwise(plain)) > sum(a < b for a, b in pairwise(plain))
+    seconds, skipped = np.empty(len(moments), dtype=np.int64), np.zeros(len(moments), dtype=bool)
     before = None
-    for i, text in enumerate(texts):
-        moment = _moment(text, form, path, int(lines[i]))
+    for i in reversed(range(len(moments))) if falls else range(len(moments)):
+        moment = moments[i]
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=place)
             second = moment.replace(fold=1)
@@ -72,13 +111,6 @@ def read_times(
         seconds[i] = int(moment.timestamp())
         before = before if skipped[i] else int(seconds[i])
     return Times(seconds, skipped)
-
-
-def _moment(text: str, form: str | None, path: Path, line: int) -> datetime:
-    try:
-        return datetime.strptime(text, form) if form else datetime.fromisoformat(text.removesuffix("UTC").strip())
-    except ValueError:
-        bad(path, line, f"{text!r} is not a time")
 
 
 def _real(moment: datetime) -> bool:
