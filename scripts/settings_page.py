@@ -43,11 +43,14 @@ def groups() -> dict[str, dict[str, type[BaseModel]]]:
     from greenhop.importers.layout import Layout
     from greenhop.importers.registry import JOBS, SERIES
     from greenhop.importers.spec import ImportConfig
+    from greenhop.jobs.draw import JobStatistics
+    from greenhop.jobs.trace import TraceOptions
     from greenhop.scenario.config import ScenarioConfig
     from greenhop_agents.base.cli import Settings
     from greenhop_agents.benchmark.plan import BenchmarkConfig
     from greenhop_agents.learners.ppo import PpoConfig
     from greenhop_agents.learners.shac import ShacConfig
+    from greenhop_agents.studies.felt import FeltConfig
     from greenhop_agents.studies.margins import MarginsConfig
     from greenhop_agents.training.cloning import WarmStart
 
@@ -58,6 +61,7 @@ def groups() -> dict[str, dict[str, type[BaseModel]]]:
             "import.": ImportConfig,
             **{f"{name}: inputs[].options.": layout.options for name, layout in layouts.items()},
         },
+        "Single jobs, from Python": {"JobStatistics.": JobStatistics, "TraceOptions.": TraceOptions},
         "Agents": {
             "agent=ppo: agent.options.": PpoConfig,
             "agent=shac: agent.options.": ShacConfig,
@@ -65,7 +69,8 @@ def groups() -> dict[str, dict[str, type[BaseModel]]]:
         },
         "Benchmark": {"benchmark.": BenchmarkConfig},
         "Keys that commands share": {"": Settings},
-        "Command margins": {"margins.": MarginsConfig},
+        "Command margins": {"": MarginsConfig},
+        "Command felt": {"": FeltConfig},
     }
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
 from greenhop import ENV_IDS
 from greenhop.cards import environment as card
+from greenhop.cards.effects import DAYS, effect, effects, example, held
 from greenhop.cards.environment import described, environment_card, field_notes
-from greenhop.physics.state import Row, State
+from greenhop.gym.env import HubEnv
+from greenhop.physics.state import COST_TERMS, Plan, Row, State
+from greenhop.world.layout import Seen
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "environment.md"
 
@@ -45,3 +51,33 @@ def test_every_field_of_state_and_row_says_its_shape_and_meaning_or_unit() -> No
         notes = field_notes(fields)
         assert [name for name, _, _ in notes] == list(fields._fields)
         assert all(shape.startswith("[B") for _, shape, _ in notes)
+
+
+def test_what_the_card_says_about_bids_follows_the_decoder() -> None:
+    """A decoder that is deaf to a block shows no effect of it, and the present one hears every block."""
+    sim = example()
+    heard = list(effects(sim))
+    assert [block for block, _, _ in heard[1::2]] == list(sim.decoder.parts)
+    assert all(effect != heard[0][2] for _, _, effect in heard[1:])
+
+    class Deaf:
+        parts = sim.decoder.parts
+
+        def __call__(self, action: Tensor, state: State, row: Row, seen: Seen) -> Plan:
+            return sim.decoder(torch.zeros_like(action), state, row, seen)
+
+    assert {effect for _, _, effect in effects(replace(sim, decoder=Deaf()))} == {heard[0][2]}
+
+
+def test_the_effect_of_a_bid_is_what_the_gymnasium_environment_pays() -> None:
+    sim = example()
+    action = held(sim, "time", 1.0)
+    env, costs = HubEnv(sim=sim, compile=False), []
+    for start in sim.bank.spread(DAYS):
+        _, info = env.reset(options={"start": int(start)})
+        total = 0.0
+        for _ in range(sim.params.steps):
+            _, _, _, _, info = env.step(action[0].numpy())
+            total += sum(float(info[f"{term}_cny"]) for term in COST_TERMS)
+        costs.append(total)
+    assert effect(sim, action).cost_cny == pytest.approx(sum(costs) / DAYS, rel=1e-4)

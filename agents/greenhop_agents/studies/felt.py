@@ -39,8 +39,11 @@ class View(Model):
     """A scenario as someone sees it: rules overridden, numbers multiplied, columns of the world at their mean."""
 
     overrides: list[str] = Field(default_factory=list)
+    """Changes of the scenario's rules; its weather stays."""
     factors: dict[str, float] = Field(default_factory=dict)
+    """Number of a step → what it is multiplied by."""
     flat: list[str] = Field(default_factory=list)
+    """Columns of the world that are seen at their mean."""
 
     @field_validator("factors")
     @classmethod
@@ -61,14 +64,18 @@ class Mechanism(Model):
     """Who ignores it and who lacks it; either may be left out where it makes no sense."""
 
     blind: View | None = None
+    """What a planner believes who does not know it; null: not measured."""
     absent: View | None = None
+    """The scenario without it; null: not measured."""
 
 
 class FeltConfig(Model):
     """`configs/felt.yaml`: which mechanisms."""
 
     only: list[str]
+    """Names of the mechanisms to measure; empty: all."""
     mechanisms: dict[str, Mechanism] = Field(min_length=1)
+    """Mechanisms by name."""
 
     @property
     def wanted(self) -> dict[str, Mechanism]:

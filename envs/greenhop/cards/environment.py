@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from greenhop import ENV_IDS
+from greenhop.cards import effects
 from greenhop.cards.markdown import paragraph, table
 from greenhop.episode.decoders.base import action_size
 from greenhop.episode.decoders.find import DECODERS
@@ -70,8 +71,8 @@ ACTIONS = {  # by decoder
         "time": "the forecast price over a cohort's slack, against which today's price is compared",
         "storage": "the value of stored energy",
         "route": "what a hub is worth to online work",
-        "ceiling": "the metered import that optional work and charging respect: 0 the peak already paid for, "
-        "1 the whole connection, −1 half of the peak",
+        "ceiling": "the metered import that optional work and charging respect: the peak already paid for at zero, "
+        "more above it, less below it",
     },
     "full": {
         "route": "share of the online work sent over each link, by class",
@@ -172,7 +173,34 @@ def _action(s: Described) -> str:
     fields = s.scenario.decoder.model_dump().items()
     settings = ", ".join(f"`{key}` {value:g}" for key, value in fields if not isinstance(value, str))
     out.append(paragraph(f"Settings of the decoder: {settings}."))
+    out.append(_effects())
     return "\n\n".join(out)
+
+
+def _effects() -> str:
+    measured = list(effects.effects(effects.example()))
+    zero = measured[0][2]
+    rows = [
+        (
+            f"`{block}`" if block else "none",
+            _signed(bid),
+            f"{e.served_mwh:,.0f}",
+            f"{e.migrated_mwh:,.0f}",
+            f"{e.charged_mwh:,.0f}",
+            f"{e.imported_mwh:,.0f}",
+            f"{100 * e.peak:.0f}",
+            _signed(100 * (e.cost_cny / zero.cost_cny - 1)) if block else "",
+        )
+        for block, bid, e in measured
+    ]
+    head = ("block", "bid", "served, MWh", "moved, MWh", "charged, MWh", "imported, MWh", "peak, %", "cost, %")
+    text = paragraph(
+        f"What they do, measured by running the decoder: a bid for the first hub (or unit) of `{effects.EXAMPLE}`,",
+        f"held in every step of a day, everything else at zero; means over {effects.DAYS} days of the whole network.",
+        "Peak: highest metered import of that hub, share of its connection. Cost: the day's bill, what is left at its",
+        "end included, against zero everywhere.",
+    )
+    return f"{text}\n\n{table(head, rows)}"
 
 
 def _reward(s: Described) -> str:
@@ -239,6 +267,11 @@ def field_notes(fields: type) -> list[tuple[str, str, str]]:
     notes: Mapping[str, tuple[str, str, str]] = {name: (name, shape, text) for name, shape, text in found}
     names: Iterable[str] = fields.__annotations__
     return [notes[name] for name in names]
+
+
+def _signed(number: float) -> str:
+    """A whole number with its sign, zero without."""
+    return f"{round(number):+d}".replace("-", "−") if round(number) else "0"
 
 
 def _shape(shape: tuple[int, ...]) -> str:
