@@ -79,7 +79,7 @@ def count_nodes(events: Iterator[Any]) -> int:
         elif isinstance(event, yaml.AliasEvent):
             if any(anchor == event.anchor for anchor, _ in open_nodes):
                 raise ValueError(f"*{event.anchor} stands inside what it stands for, without end")
-            size = sizes.get(event.anchor, 1)
+            size = sizes.get(str(event.anchor), 1)
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, size = open_nodes.pop()
             sizes |= {anchor: size} if anchor else {}
