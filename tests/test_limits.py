@@ -53,10 +53,10 @@ def test_a_file_that_would_grow_without_end_is_refused_within_a_second(tmp_path:
     path = tmp_path / "own.yaml"
     path.write_text(text if "defaults" in text else HEAD + text, encoding="utf-8", errors="surrogateescape")
     load_scenario("pair2")  # imports what loading needs
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(ConfigError, match=reason) as caught:
         load_scenario(path)
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0
     assert "own.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
 
