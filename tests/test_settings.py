@@ -56,7 +56,12 @@ def test_the_page_of_settings_is_what_the_models_say() -> None:
 
 
 def test_a_row_shows_default_range_unit_and_meaning() -> None:
-    assert row("wind_mw", SiteConfig.model_fields["wind_mw"])[:4] == ("`wind_mw`", "`0`", "number ≥ 0", "MW")
+    assert row("wind_mw", SiteConfig.model_fields["wind_mw"], True)[:4] == (
+        "`wind_mw`",
+        "`0`",
+        "number ≥ 0, ≤ 100000",
+        "MW",
+    )
     assert row("export_fraction", SiteConfig.model_fields["export_fraction"])[2] == "number ≥ 0, ≤ 1"
     assert "`spot`" in row("tariff_mode", SiteConfig.model_fields["tariff_mode"])[2]
     assert row("links", ScenarioConfig.model_fields["links"])[1:3] == ("required", "list of keys below")

@@ -1,4 +1,7 @@
-"""The errors a user can meet; scripts turn every one of them into a single line and exit code 2."""
+"""The errors a user can meet, and how they are worded; scripts make a single line of each and exit with code 2."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class GreenhopError(Exception):
@@ -23,3 +26,21 @@ class SolverError(GreenhopError, RuntimeError):
 
 class DataError(GreenhopError, ValueError):
     """A data file cannot be read as the layout it claims to be: names the file and the row."""
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error, and of what caused it, on one line."""
+    parts = [" ".join(str(e).split()) for e in (error, error.__cause__) if e is not None]
+    return ": ".join(dict.fromkeys(parts))
+
+
+def nearest(word: str, allowed: Iterable[str], cutoff: float = 0.6) -> str:
+    """A hint at the allowed word that is most like `word`; nothing where none is.
+
+    Args:
+        word: what was given.
+        allowed: what could have been.
+        cutoff: least likeness, 0 to 1.
+    """
+    close = get_close_matches(word, list(allowed), n=1, cutoff=cutoff)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -14,7 +14,6 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -23,9 +22,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from greenhop.errors import ConfigError, GreenhopError
+from greenhop.errors import ConfigError, GreenhopError, nearest, one_line
 from greenhop.scenario.config import Count, Positive, ScenarioConfig, Split, describe, parse_scenario
-from greenhop.scenario.find import compose_scenario, config_dir, one_line
+from greenhop.scenario.find import compose_scenario, config_dir
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -308,12 +307,6 @@ def _check_key(base: DictConfig, key: str) -> None:
     keys = list(keys_of(base))
     if key not in keys:
         raise ConfigError(f"{key}: unknown key on the command line{nearest(key, keys)}")
-
-
-def nearest(word: str, allowed: Iterable[str]) -> str:
-    """A hint at the allowed word that is most like `word`; nothing where none is."""
-    close = get_close_matches(word, list(allowed), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def keys_of(node: Any, prefix: str = "") -> Iterable[str]:

@@ -27,12 +27,11 @@ from greenhop import __version__
 from greenhop.cache import key_of
 from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.episode.snapshot import Snapshot, snapshot
-from greenhop.errors import GreenhopError
+from greenhop.errors import GreenhopError, one_line
 from greenhop.lp.bound import bound
 from greenhop.lp.replay import replayed
 from greenhop.lp.solve import Options
 from greenhop.scenario.config import Split, parse_scenario
-from greenhop.scenario.find import one_line
 from greenhop_agents.policies.policy import Policy
 from greenhop_agents.policies.rules import PriceFollow
 from greenhop_agents.scoring.bounds import episode_window, plan_totals

@@ -25,10 +25,10 @@ from pydantic import Field, ValidationError
 
 from greenhop.cache import key_of
 from greenhop.episode.simulator import Shapes, build_simulator, shapes_of
-from greenhop.errors import ConfigError
+from greenhop.errors import ConfigError, nearest, one_line
 from greenhop.scenario.config import Count, Model, Positive, Split, describe, parse_scenario
-from greenhop.scenario.find import config_dir, one_line
-from greenhop_agents.base.cli import choices, keys_of, nearest, own_hydra, pick_device
+from greenhop.scenario.find import config_dir
+from greenhop_agents.base.cli import choices, keys_of, own_hydra, pick_device
 from greenhop_agents.benchmark.executors import ENGINES, Resources, Runner
 from greenhop_agents.benchmark.jobs import BOUND, REFERENCE, Done, Job, Result, store, stored
 from greenhop_agents.benchmark.settings import EvaluationConfig, Setting, build_setting

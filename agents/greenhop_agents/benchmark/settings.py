@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
@@ -14,9 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
 from greenhop.episode.simulator import Shapes, shapes_of
-from greenhop.errors import ConfigError
+from greenhop.errors import ConfigError, nearest, one_line
 from greenhop.scenario.config import Model, ScenarioConfig, Split, parse_scenario
-from greenhop.scenario.find import compose_scenario, one_line
+from greenhop.scenario.find import compose_scenario
 from greenhop.world.bank import count_starts, spread
 
 
@@ -91,8 +90,7 @@ def _without(data: Mapping[str, Any], names: Sequence[str], where: str) -> dict[
     scenario = parse_scenario(data, where)
     for name in names:
         if name not in scenario.sites:
-            close = get_close_matches(name, list(scenario.sites), n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            hint = nearest(name, scenario.sites)
             raise ConfigError(f"without = {name!r}: {scenario.name} has no such site{hint}; in {where}")
     return _cut(scenario, set(names)).model_dump(mode="json")
 

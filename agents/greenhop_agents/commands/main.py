@@ -8,12 +8,12 @@ from __future__ import annotations
 import ast
 import pkgutil
 import sys
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 from greenhop import __version__
+from greenhop.errors import nearest
 from greenhop_agents import commands
 
 SPELT = {"import_data": "import"}  # `import` can be no module's name
@@ -78,8 +78,7 @@ def module_of(asked: str) -> str:
     if asked not in known:
         from greenhop_agents.base.cli import USER_ERROR
 
-        close = get_close_matches(asked, list(known), n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        hint = nearest(asked, known)
         print(f"error: unknown command {asked!r}; allowed: {', '.join(known)}, list, completion{hint}", file=sys.stderr)
         raise SystemExit(USER_ERROR)
     return known[asked]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import cast
 
 from greenhop.episode.simulator import Simulator
-from greenhop.errors import ConfigError
+from greenhop.errors import ConfigError, nearest
 from greenhop_agents.policies.policy import Policy
 from greenhop_agents.policies.rules import RULES
 from greenhop_agents.shelf.pretrained import PREFIX, load_pretrained, pretrained_names
@@ -43,6 +42,5 @@ def find_policy(name: str, sim: Simulator) -> Policy:
     if Path(name).is_dir() or Path(name).suffix == WEIGHTS:
         return load_policy(Path(name), sim)
     known = policy_names()
-    close = get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
+    hint = nearest(name, known)
     raise ConfigError(f"policy = {name!r} is unknown; allowed: {', '.join(known)}, or a run folder{hint}")

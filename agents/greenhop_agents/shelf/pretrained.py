@@ -21,8 +21,7 @@ from safetensors.torch import load_file
 from yaml import YAMLError
 
 from greenhop.episode.simulator import Simulator
-from greenhop.errors import ConfigError
-from greenhop.scenario.find import one_line
+from greenhop.errors import ConfigError, one_line
 from greenhop_agents.learners.learner import load_native
 from greenhop_agents.learners.networks import parse_network
 from greenhop_agents.learners.weights import POLICY

@@ -18,8 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from yaml import YAMLError
 
 from greenhop.episode.simulator import Simulator, build_simulator
-from greenhop.errors import ConfigError
-from greenhop.scenario.find import one_line
+from greenhop.errors import ConfigError, one_line
 from greenhop_agents.base.cli import pick_device, scenario_of
 from greenhop_agents.base.progress import Update
 from greenhop_agents.learners.parallel import join_team

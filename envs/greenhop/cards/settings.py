@@ -10,11 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from annotated_types import Le
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from greenhop.cards.markdown import table
+from greenhop.scenario.config import Model
+from greenhop.scenario.limits import limit_of
 
 UNITS = {  # by how a name ends
     "cny_per_mwh": "CNY/MWh",
@@ -95,13 +98,18 @@ def _parts(annotation: Any, step: str) -> Iterator[tuple[Any, str]]:
 
 def _section(place: str, model: type[BaseModel]) -> str:
     about = " ".join((model.__doc__ or "").split())
-    rows = [row(key, field) for key, field in model.model_fields.items()]
+    rows = [row(key, field, issubclass(model, Model)) for key, field in model.model_fields.items()]
     head = f"### {f'`{place[:-1]}`' if place else 'Without a prefix'}\n\n{about}"
     return f"{head}\n\n{table(('key', 'default', 'allowed', 'unit', 'what'), rows)}" if rows else head
 
 
-def row(key: str, field: FieldInfo) -> tuple[str, str, str, str, str]:
+def row(key: str, field: FieldInfo, limited: bool = False) -> tuple[str, str, str, str, str]:
     """Key, default, what is allowed, unit, meaning.
+
+    Args:
+        key: its name.
+        field: what its model says of it.
+        limited: whether the limits of `greenhop.scenario.limits` count.
 
     Raises:
         KeyError: no description.
@@ -111,7 +119,7 @@ def row(key: str, field: FieldInfo) -> tuple[str, str, str, str, str]:
     return (
         f"`{field.alias or key}`",
         _default(field),
-        allowed(field.annotation, field.metadata),
+        allowed(field.annotation, [*field.metadata, *(_limit(key) if limited else ())]),
         unit_of(key, field),
         " ".join(field.description.split()),
     )
@@ -155,13 +163,18 @@ def allowed(annotation: Any, metadata: Sequence[Any]) -> str:
     return f"{KINDS.get(annotation, 'text')}{_range(metadata)}"
 
 
+def _limit(key: str) -> Iterator[Le]:
+    if limit := limit_of(key):
+        yield Le(limit.most)
+
+
 def _constraints(given: Any) -> Sequence[Any]:
     return given.metadata if isinstance(given, FieldInfo) else [given]
 
 
 def _range(metadata: Sequence[Any]) -> str:
-    bounds = {name: bound for m in metadata for name in BOUNDS if (bound := getattr(m, name, None)) is not None}
-    words = [BOUNDS[name].format(bound) for name, bound in bounds.items()]
+    given = [(name, bound) for m in metadata for name in BOUNDS if (bound := getattr(m, name, None)) is not None]
+    words = [BOUNDS[name].format(bound) for name, bound in dict(reversed(given)).items()][::-1]  # the first one counts
     pattern = next((m.pattern for m in metadata if getattr(m, "pattern", None)), None)
     if pattern and (choice := re.fullmatch(r"\^\(([\w|]+)\)\$", pattern)):
         return f": {', '.join(f'`{word}`' for word in choice[1].split('|'))}"

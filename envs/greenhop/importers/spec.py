@@ -8,10 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from yaml import YAMLError
 
 from greenhop.errors import ConfigError
 from greenhop.importers.hourly import Hourly, added, joined, repeated, to_hourly
@@ -22,7 +19,7 @@ from greenhop.importers.quantities import check_range, quantity_of
 from greenhop.importers.registry import JOBS, SERIES
 from greenhop.importers.samples import Spot
 from greenhop.scenario.config import describe
-from greenhop.scenario.find import one_line
+from greenhop.scenario.plain_yaml import load_yaml
 from greenhop.world.pack import UNITS, RegionClock, SplitPlan
 
 
@@ -56,12 +53,7 @@ def parse_import(data: Mapping[str, Any], where: str) -> ImportConfig:
 
 def load_import(path: Path) -> ImportConfig:
     """Read a YAML file; paths of inputs are relative to its folder."""
-    try:
-        data = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except (OSError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        raise ConfigError(f"spec = {str(path)!r}: {one_line(error)}") from None
-    except YAMLError as error:
-        raise ConfigError(f"spec = {str(path)!r}: not YAML: {one_line(error)}") from None
+    data = load_yaml(path)
     if not isinstance(data, dict):
         raise ConfigError(f"spec = {str(path)!r}: expected inputs: …")
     config = parse_import({str(k): v for k, v in data.items()}, str(path))

@@ -7,12 +7,21 @@ A model holds only what the user decides. Numbers with a source (climate, tariff
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from greenhop.errors import ConfigError
+from greenhop.errors import ConfigError, nearest
+from greenhop.scenario.limits import Name, check_number
 from greenhop.scenario.tables import load_table, site_row
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -25,6 +34,7 @@ POOLS: tuple[Pool, ...] = ("general", "ai", "hpc")
 Split = Literal["train", "val", "test"]
 STEPS_H = (0.25, 0.5, 1.0)  # whole fractions of an hour, so that clocks and tables meet
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+MOST_QUANTA = 400  # deadlines within a window: the state grows with them (assumption: a month in steps of two hours)
 TariffMode = Literal["administrative_tou", "spot", "negotiated", "direct_green"]
 ForecastMode = Literal["noisy", "perfect", "persistence", "none"]
 Cooling = Literal[
@@ -33,9 +43,16 @@ Cooling = Literal[
 
 
 class Model(BaseModel):
-    """Base: unknown keys are errors, values are frozen once checked."""
+    """Base: unknown keys are errors, numbers have the limits of their units, values are frozen once checked."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @field_validator("*")
+    @classmethod
+    def _of_this_world(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, int | float):
+            check_number(str(info.field_name), value)
+        return value
 
 
 class EpisodeConfig(Model):
@@ -272,7 +289,7 @@ def _divides_the_hour(dt_h: float) -> float:
 class ScenarioConfig(Model):
     """Everything that defines an environment."""
 
-    name: str
+    name: Name
     """Name that results are told apart by; change it whenever numbers change."""
     description: str = ""
     """One sentence for people."""
@@ -286,17 +303,17 @@ class ScenarioConfig(Model):
     """How many world years each split owns."""
     capacity_year: Literal["now", "2030"] = "now"
     """Year of the table's IT capacities."""
-    sites: dict[str, SiteConfig]
+    sites: dict[Name, SiteConfig]
     """Data-centre hubs by name."""
     links: list[LinkConfig]
     """Fibres between sites, as a list or by name."""
-    storage: dict[str, StorageConfig] = Field(default_factory=dict)
+    storage: dict[Name, StorageConfig] = Field(default_factory=dict)
     """Storage units by name."""
     pools: dict[Pool, PoolConfig]
     """Kinds of servers."""
-    online: dict[str, OnlineClassConfig]
+    online: dict[Name, OnlineClassConfig]
     """Classes of work that is served at once, by name."""
-    deferrable: dict[str, DeferrableClassConfig]
+    deferrable: dict[Name, DeferrableClassConfig]
     """Classes of work that may wait and migrate, by name."""
     demand: DemandConfig = DemandConfig()
     """How much work arrives, and where."""
@@ -304,7 +321,7 @@ class ScenarioConfig(Model):
     """Prices beyond the tariff."""
     forecast: ForecastConfig = ForecastConfig()
     """What agents and planners are told of the future."""
-    events: dict[str, EventConfig] = Field(default_factory=dict)
+    events: dict[Name, EventConfig] = Field(default_factory=dict)
     """Disturbances by name."""
     decoder: DecoderConfig = DecoderConfig()
     """What an action means."""
@@ -368,14 +385,17 @@ class ScenarioConfig(Model):
             self._whole_steps(f"deferrable.{name}.quantum_h", cls_.quantum_h)
             if 24 % cls_.quantum_h:
                 raise ValueError(f"deferrable.{name}.quantum_h = {cls_.quantum_h:g} must divide 24")
-            if cls_.window_h < cls_.quantum_h:
-                raise ValueError(f"deferrable.{name}.window_h must be at least quantum_h = {cls_.quantum_h:g}")
+            if not cls_.quantum_h <= cls_.window_h <= MOST_QUANTA * cls_.quantum_h:
+                raise ValueError(
+                    f"deferrable.{name}.window_h = {cls_.window_h:g} must be 1 to {MOST_QUANTA} times quantum_h = "
+                    f"{cls_.quantum_h:g}: every deadline is a cohort of its own"
+                )
         self._whole_steps("episode.length_h", self.episode.length_h)
         self._whole_steps("episode.start_every_h", self.episode.start_every_h)
         return self
 
     def _whole_steps(self, where: str, hours: float) -> None:
-        if abs(hours / self.dt_h - round(hours / self.dt_h)) > 1e-9:
+        if round(hours / self.dt_h) < 1 or abs(hours / self.dt_h - round(hours / self.dt_h)) > 1e-9:
             raise ValueError(f"{where} = {hours:g} is not a whole number of steps of dt_h = {self.dt_h:g}")
 
     @property
@@ -398,8 +418,7 @@ def describe(error: ValidationError, where: str) -> str:
     key = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        close = get_close_matches(str(first["loc"][-1]), _field_names(), n=1)
-        message = "unknown key" + (f"; did you mean {close[0]}?" if close else "")
+        message = "unknown key" + nearest(str(first["loc"][-1]), _field_names())
     given = first["input"]
     shown = f" = {given!r}" if isinstance(given, str | int | float | bool) else ""
     return f"{key}{shown}: {message}; in {where}" if key else f"{message}; in {where}"

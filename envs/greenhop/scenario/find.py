@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from greenhop.errors import ConfigError
+from greenhop.errors import ConfigError, nearest, one_line
 from greenhop.scenario.config import ScenarioConfig, parse_scenario
+from greenhop.scenario.plain_yaml import load_yaml
 
 
 def config_dir() -> Path:
@@ -51,18 +51,21 @@ def compose_scenario(name: str | Path, overrides: Sequence[str] = ()) -> dict[st
     text = str(name)
     own_file = Path(text) if text.endswith((".yaml", ".yml")) else None
     if own_file is None and text not in scenario_names():
-        close = get_close_matches(text, scenario_names(), n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        hint = nearest(text, scenario_names())
         raise ConfigError(f"unknown scenario {text!r}; allowed: {', '.join(scenario_names())} or a path{hint}")
     if own_file is not None and not own_file.is_file():
         raise ConfigError(f"scenario file {text!r} does not exist")
+    if own_file is not None:
+        _check_files(own_file)
     folder = config_dir() / "scenario" if own_file is None else own_file.resolve().parent
     stem = text if own_file is None else own_file.stem
-    search = f"hydra.searchpath=[file://{config_dir() / 'scenario'}]"
+    search = "hydra.searchpath=[" + quoted(f"file://{config_dir()}/scenario") + "]"
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
             config = compose(stem, overrides=[*(_settable(o) for o in overrides), search])
         data = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except RecursionError:
+        raise ConfigError(f"its defaults lead back to itself, without end; in scenario {text}") from None
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         reason = one_line(error)
         if "Cannot merge DictConfig with ListConfig" in reason:
@@ -72,12 +75,26 @@ def compose_scenario(name: str | Path, overrides: Sequence[str] = ()) -> dict[st
     return {str(key): value for key, value in data.items()}
 
 
+def _check_files(path: Path) -> None:
+    """Look at a file of the user's and at those beside it that it builds on, before anything is made of them."""
+    seen: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        file = waiting.pop()
+        seen.add(file)
+        data = load_yaml(file, resolve=False)
+        bases = data.get("defaults") if isinstance(data, dict) else None
+        names = [name for name in bases if isinstance(name, str)] if isinstance(bases, list) else []
+        beside = [file.parent / f"{name.removesuffix('.yaml')}.yaml" for name in names]
+        waiting += [base for base in beside if base not in seen and base.is_file()]
+
+
+def quoted(text: str) -> str:
+    """A text as Hydra's command line takes it, whatever is in it."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
 def _settable(override: str) -> str:
     """Any field of the schema may be set, whether or not the file names it: the schema judges the key, not Hydra."""
     return override if override[:1] in "+~" else f"++{override}"
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an error, and of what caused it, on one line."""
-    parts = [" ".join(str(e).split()) for e in (error, error.__cause__) if e is not None]
-    return ": ".join(dict.fromkeys(parts))

@@ -14,8 +14,7 @@ from stable_baselines3.common.logger import configure
 from torch import Tensor
 
 from greenhop.episode.simulator import Simulator
-from greenhop.errors import ConfigError
-from greenhop.scenario.find import one_line
+from greenhop.errors import ConfigError, one_line
 from greenhop_agents.learners.baseline import reference_rewards
 from greenhop_agents.learners.sb3.callbacks import EnvTerms
 from greenhop_agents.learners.sb3.policies import HubFeatures, HubPolicy, as_policy
