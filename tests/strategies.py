@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor
 
 from greenhop.physics.params import Params
-from greenhop.physics.state import Dispatch, Flows, Plan, Row, State
+from greenhop.physics.state import ACCOUNTS, Dispatch, Flows, Plan, Row, State
 from greenhop.physics.step import step
 from greenhop.scenario.config import ScenarioConfig
 from greenhop.scenario.join import build_params
@@ -154,7 +154,12 @@ def _stirred(params: Params, g: Generator) -> Params:
         wear_cny_per_mwh=like(params.wear_cny_per_mwh, 0, 300),
         green_cost_cny_per_mwh=like(params.green_cost_cny_per_mwh, 0, 600),
         export_limit_mwh=params.connection_mwh * like(params.connection_mwh, 0, 1),
-        direct_rule_cny_per_mwh=like(params.green_cost_cny_per_mwh, -100, 100).clamp_min(0.0),
+        owed_price_cny_per_mwh=like(params.owed_price_cny_per_mwh, -100, 100).clamp_min(0.0),
+        own_wires_cny_per_mwh=like(params.own_wires_cny_per_mwh, -100, 100).clamp_min(0.0),
+        carbon_price_cny_per_kg=like(params.carbon_price_cny_per_kg, -0.2, 0.2).clamp_min(0.0),
+        capacity_fee_cny=like(params.capacity_fee_cny, 0, 1e3),
+        firm=params.efficiency_discharge * (like(params.firm, 0, 1) < 0.5),
+        reserve_mwh=like(params.reserve_mwh, -20, 20).clamp_min(0.0),
     )
 
 
@@ -177,10 +182,9 @@ def random_state(p: Params, g: Generator, batch: int) -> State:
         backlog_mwh=backlog,
         soc_mwh=p.soc_min_mwh + fill * (p.soc_max_mwh - p.soc_min_mwh),
         peak_mw=p.peak_start_mw.expand(batch, -1).clone(),
-        green_gap_mwh=_uniform(g, (batch, n_regions), -5, 5),
+        owed_mwh=_uniform(g, (batch, n_regions, len(ACCOUNTS)), -5, 5),
         t=torch.randint(0, p.steps, (batch,), generator=g),
         world_row=torch.randint(0, p.rows_per_year, (batch,), generator=g),
-        direct_gap_mwh=_uniform(g, (batch, n_regions, 2), -5, 5),
     )
 
 

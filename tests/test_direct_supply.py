@@ -13,7 +13,7 @@ from torch import Generator
 from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ConfigError
 from greenhop.physics.rewards import SITE_QUANTITIES, report_sites
-from greenhop.physics.state import COST_TERMS, Dispatch, State
+from greenhop.physics.state import ACCOUNTS, COST_TERMS, Dispatch, State
 from greenhop.physics.step import step
 from greenhop.scenario.find import load_scenario
 from greenhop.scenario.tables import load_table
@@ -25,6 +25,7 @@ from tests.strategies import make_case, random_plan, random_row, random_state
 
 QUICK = ["forecast.mode=perfect", "episode.length_h=24"]
 DIRECT = ("horinger", "qingyang", "zhongwei")
+RULES = [ACCOUNTS.index("direct_generation"), ACCOUNTS.index("direct_consumption")]
 
 
 @cache
@@ -72,10 +73,13 @@ def test_direct_supply_that_breaks_its_rules_pays_the_spared_wires_fee_per_missi
     """Of its generation a site uses 60 %, of its consumption 30 % are its own: over the episode, not in each hour."""
     case = make_case({"regions": 2, "deferrable": 1, "online": 0, "units": 0, "pools": 1}, 1.0, 3)
     fee = torch.tensor([70.0, 0.0], dtype=torch.float64)  # the second site is supplied as others are
-    p, g = replace(case.params, direct_rule_cny_per_mwh=fee), Generator().manual_seed(3)
+    price = torch.zeros_like(case.params.owed_price_cny_per_mwh)
+    price[:, RULES] = fee[:, None]
+    p, g = replace(case.params, owed_price_cny_per_mwh=price), Generator().manual_seed(3)
     idle, row = random_plan(p, g, 1, "zero", dispatch=False), random_row(p, g, 1)
     row = row._replace(site_availability=torch.ones_like(row.site_availability))
-    start = random_state(p, g, 1)._replace(direct_gap_mwh=torch.zeros(1, 2, 2, dtype=torch.float64))
+    start = random_state(p, g, 1)
+    start = start._replace(owed_mwh=torch.zeros_like(start.owed_mwh))
     load = step(p, start, idle, row)[1].facility_mwh
 
     def run(green: float, used: float, state: State) -> tuple[State, float]:
@@ -100,7 +104,7 @@ def test_direct_supply_that_breaks_its_rules_pays_the_spared_wires_fee_per_missi
 
 def test_the_rules_are_priced_at_the_wires_fee_that_direct_supply_is_spared_and_nowhere_else() -> None:
     sim = hub10_direct()
-    fees = dict(zip(sim.params.regions, sim.params.direct_rule_cny_per_mwh.tolist(), strict=True))
+    fees = dict(zip(sim.params.regions, sim.params.owed_price_cny_per_mwh[:, RULES[0]].tolist(), strict=True))
     provinces = load_table("tariffs")["provinces"]
     spared = {"horinger": "mengxi", "qingyang": "gansu", "zhongwei": "ningxia"}
     assert fees == {name: provinces[spared[name]]["td_cny_per_mwh"] if name in spared else 0.0 for name in fees}
@@ -111,7 +115,7 @@ def test_the_rules_are_priced_at_the_wires_fee_that_direct_supply_is_spared_and_
 
 def test_an_episode_pays_for_the_energy_by_which_its_report_misses_the_rules() -> None:
     sim = hub10_direct()
-    fee = dict(zip(sim.params.regions, sim.params.direct_rule_cny_per_mwh.tolist(), strict=True))
+    fee = dict(zip(sim.params.regions, sim.params.owed_price_cny_per_mwh[:, RULES[0]].tolist(), strict=True))
     paid = 0.0
     for episode in evaluate(sim, Stay(), np.arange(0, 350, 25)):
         owed = 0.0
@@ -135,14 +139,16 @@ def test_no_random_action_beats_the_bound_of_direct_supply() -> None:
     assert (cost > bounds.repeat(8)).all()
 
 
-def test_the_gap_an_agent_sees_at_a_site_of_direct_supply_is_the_larger_of_its_two_shortfalls() -> None:
+def test_an_agent_sees_the_accounts_that_cost_something() -> None:
     sim = hub10_direct()
     carry, _ = sim.act(sim.begin(torch.tensor([25])), torch.zeros(1, sim.action_size))
     state, p = carry.state, sim.params
-    seen = sim.observer.split(sim.observe(carry))["region"][0, :, sim.observer.slices()["region.green_gap"]].flatten()
+    seen = sim.observer.split(sim.observe(carry))["region"][0, :, sim.observer.slices()["region.accounts"]]
     for r, name in enumerate(p.regions):
-        gap = state.direct_gap_mwh[0, r].max() if name in DIRECT else state.green_gap_mwh[0, r]
-        assert float(seen[r]) == pytest.approx(float(gap / (p.capacity_mwh[r].sum() * p.steps)), rel=1e-5)
+        size = p.capacity_mwh[r].sum() * p.steps
+        for a in range(len(ACCOUNTS)):
+            expected = state.owed_mwh[0, r, a] / size if name in DIRECT or a not in RULES else torch.tensor(0.0)
+            assert float(seen[r, a]) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_more_export_than_direct_supply_allows_is_refused_with_the_limit() -> None:

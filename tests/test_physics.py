@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from greenhop.physics.ops import gather_ends
 from greenhop.physics.params import Params
-from greenhop.physics.state import COST_TERMS, Dispatch, Flows, Plan, State
+from greenhop.physics.state import ACCOUNTS, COST_TERMS, Dispatch, Flows, Plan, State
 from greenhop.physics.step import initial_state, step
 from tests.strategies import PLAN_KINDS, Case, Record, cases, random_plan, random_row, random_state, rollout
 
@@ -169,10 +169,20 @@ def bill(p: Params, r: Record) -> dict[str, Tensor]:
     """The cost terms `[B]` from the flows, after section 4.8 of the design."""
     f, row = r.flows, r.row
     metered, relu = (f.grid_mwh + f.ppa_mwh) / p.dt_h, torch.relu
-    used_green = f.green_mwh - f.curtail_mwh - f.export_mwh + f.ppa_mwh + at_sites(p, f.discharge_mwh * p.is_csp)
-    gap = r.state.green_gap_mwh + p.green_target * f.facility_mwh - used_green
     on_site = f.green_mwh - f.curtail_mwh - f.export_mwh
-    rules = torch.stack((0.6 * f.green_mwh - on_site, 0.3 * f.facility_mwh - on_site), -1) + r.state.direct_gap_mwh
+    used_green = on_site + f.ppa_mwh + at_sites(p, f.discharge_mwh * p.is_csp)
+    added = {
+        "green": p.green_target * f.facility_mwh - used_green,
+        "green_physical": p.physical_target * f.facility_mwh - used_green,
+        "take_or_pay": p.take_or_pay_share * row.ppa_mwh - f.ppa_mwh,
+        "pue": f.facility_mwh - p.pue_cap * f.it_mwh,
+        "direct_generation": 0.6 * f.green_mwh - on_site,
+        "direct_consumption": 0.3 * f.facility_mwh - on_site,
+    }
+    owed = r.state.owed_mwh + torch.stack([added[name] for name in ACCOUNTS], -1)
+    billed = (relu(owed) - relu(r.state.owed_mwh)) * p.owed_price_cny_per_mwh
+    rise = dict(zip(ACCOUNTS, billed.unbind(-1), strict=True))
+    held = at_sites(p, (r.after.soc_mwh - p.soc_min_mwh) * p.firm)
     undone = (r.after.backlog_mwh.sum(-1) - row.next_arrivals_mwh) @ p.work_terminal_cny_per_mwh
     energy = (p.soc_start_mwh - r.after.soc_mwh) @ p.soc_terminal_cny_per_mwh
     last = (r.state.t + 1 == p.steps).double()
@@ -186,8 +196,12 @@ def bill(p: Params, r: Record) -> dict[str, Tensor]:
         "diesel": f.diesel_mwh * p.diesel_cost_cny_per_mwh,
         "unserved": f.unserved_mwh * p.lost_load_cny_per_mwh,
         "missed": f.missed_online_mwh @ p.missed_online_cny_per_mwh + f.missed_mwh @ p.missed_cny_per_mwh,
-        "green_gap": (relu(gap) - relu(r.state.green_gap_mwh)) * p.certificate_price_cny_per_mwh,
-        "direct_rule": (relu(rules) - relu(r.state.direct_gap_mwh)).sum(-1) * p.direct_rule_cny_per_mwh,
+        "green_gap": rise["green"] + rise["green_physical"],
+        "take_or_pay": rise["take_or_pay"],
+        "pue_excess": rise["pue"],
+        "direct_rule": rise["direct_generation"] + rise["direct_consumption"],
+        "wires": on_site * p.own_wires_cny_per_mwh + p.capacity_fee_cny,
+        "reserve": relu(p.reserve_mwh * row.grid_availability - held) * p.reserve_price_cny_per_mwh,
         "terminal": undone * last[:, None],
     }
     terms = {name: value.sum(-1) for name, value in regional.items()}
@@ -211,7 +225,7 @@ def test_money_and_carbon_recomputed_from_the_flows_add_up(case: Case, kind: str
 
 @given(case=cases())
 @few
-def test_demand_green_gap_and_direct_supply_increments_add_up_to_the_bill_of_the_episode(case: Case) -> None:
+def test_increments_of_demand_and_accounts_add_up_to_the_bill_of_the_episode(case: Case) -> None:
     p, records = case.params, rollout(case, steps=12)
     start, end = records[0].state, records[-1].after
     flows = [r.flows for r in records]
@@ -219,10 +233,10 @@ def test_demand_green_gap_and_direct_supply_increments_add_up_to_the_bill_of_the
     demand = (torch.relu(highest - start.peak_mw) * p.demand_fee_cny_per_mw).sum(-1)
     assert close(end.peak_mw, torch.maximum(highest, start.peak_mw), TIGHT * size_of(p))
     assert close(_total(flows, "demand"), demand, TIGHT * size_of(p) * 1e3)
-    bought = (torch.relu(end.green_gap_mwh) - torch.relu(start.green_gap_mwh)).sum(-1)
-    assert close(_total(flows, "green_gap"), bought * p.certificate_price_cny_per_mwh, TIGHT * size_of(p) * 1e3)
-    short = (torch.relu(end.direct_gap_mwh) - torch.relu(start.direct_gap_mwh)).sum(-1) @ p.direct_rule_cny_per_mwh
-    assert close(_total(flows, "direct_rule"), short, TIGHT * size_of(p) * 1e3)
+    rise = (torch.relu(end.owed_mwh) - torch.relu(start.owed_mwh)) * p.owed_price_cny_per_mwh
+    billed = sum(_total(flows, term) for term in ("green_gap", "take_or_pay", "pue_excess", "direct_rule"))
+    assert isinstance(billed, Tensor)
+    assert close(billed, rise.sum((1, 2)), TIGHT * size_of(p) * 1e3)
 
 
 def _total(flows: list[Flows], term: str) -> Tensor:
@@ -317,7 +331,12 @@ _BY_REGION = (
     "ppa_price_cny_per_mwh",
     "demand_fee_cny_per_mw",
     "green_cost_cny_per_mwh",
-    "direct_rule_cny_per_mwh",
+    "own_wires_cny_per_mwh",
+    "capacity_fee_cny",
+    "carbon_price_cny_per_kg",
+    "owed_price_cny_per_mwh",
+    "pue_cap",
+    "reserve_mwh",
 )
 _BY_LINK = (
     "link_source",
@@ -341,6 +360,7 @@ _BY_UNIT = (
     "standing_loss",
     "wear_cny_per_mwh",
     "is_csp",
+    "firm",
     "soc_terminal_cny_per_mwh",
 )
 
@@ -374,16 +394,28 @@ def test_a_feasible_plan_passes_unchanged(case: Case, kind: str) -> None:
 
 @given(case=cases(), scale=st.sampled_from([0.1, 0.5, 1.0]))
 @few
-def test_merit_order_costs_no_more_in_energy_and_carbon_than_any_given_dispatch(case: Case, scale: float) -> None:
+def test_merit_order_costs_no_more_than_any_given_dispatch_with_accounts_at_their_prices(
+    case: Case, scale: float
+) -> None:
+    """Accounts count at the price they have before the dispatch: full where they are in deficit, else nothing."""
     p, g = case.params, Generator().manual_seed(case.seed)
     state, row = random_state(p, g, 3), random_row(p, g, 3)
     given_plan = random_plan(p, g, 3, "mixed", dispatch=True)
     assert given_plan.dispatch is not None
     scaled = Dispatch(*(x * scale for x in given_plan.dispatch))
-    _, other = step(p, state, given_plan._replace(dispatch=scaled), row)
-    _, merit = step(p, state, given_plan._replace(dispatch=None), row)
-    terms = [COST_TERMS.index(t) for t in ("grid_energy", "ppa", "green_om", "export", "carbon", "diesel", "unserved")]
-    assert bool((merit.cost_cny[:, terms].sum(1) <= other.cost_cny[:, terms].sum(1) + TIGHT * size_of(p) * 1e3).all())
+    terms = [
+        COST_TERMS.index(t)
+        for t in ("grid_energy", "ppa", "green_om", "export", "carbon", "diesel", "unserved", "wires")
+    ]
+
+    def cost(dispatch: Dispatch | None) -> Tensor:
+        after, f = step(p, state, given_plan._replace(dispatch=dispatch), row)
+        own = f.green_mwh - f.curtail_mwh - f.export_mwh
+        done = torch.stack((own + f.ppa_mwh, own + f.ppa_mwh, f.ppa_mwh, 0 * own, own, own), -1)
+        deficit = (after.owed_mwh + done > 0.0).double() * p.owed_price_cny_per_mwh
+        return f.cost_cny[:, terms].sum(1) + (deficit * after.owed_mwh).sum((1, 2))
+
+    assert bool((cost(None) <= cost(scaled) + TIGHT * size_of(p) * 1e3).all())
 
 
 @given(case=cases())
@@ -396,4 +428,4 @@ def test_the_initial_state_stands_at_the_floor_half_full_and_without_a_gap(case:
     assert torch.equal(state.peak_mw, p.peak_start_mw.expand(2, -1))
     assert torch.equal(state.backlog_mwh, warm.backlog_mwh)
     assert torch.equal(state.world_row, warm.world_row)
-    assert not any(x.any() for x in (state.green_gap_mwh, state.direct_gap_mwh, state.t))
+    assert not any(x.any() for x in (state.owed_mwh, state.t))

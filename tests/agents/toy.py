@@ -47,7 +47,7 @@ class Toy:
     def begin(self, start: Tensor) -> Carry:
         none = torch.zeros(len(start), 1)
         t = torch.zeros_like(start)
-        return Carry(State(none, self.first[start], none, none, none, t, start * STEPS), none)
+        return Carry(State(none, self.first[start], none, none, t, start * STEPS), none)
 
     def observe(self, carry: Carry) -> Tensor:
         progress = (carry.state.t / STEPS).unsqueeze(-1)

@@ -72,17 +72,15 @@ def naive_programme(case: Case) -> Loops:
     n_r, n_k, n_s = start.backlog_mwh.shape
     for r in range(n_r):
         m.var("peak", r, cost=p.demand_fee_cny_per_mw[r], low=start.peak_mw[r])
-        m.var("gap", r, cost=p.certificate_price_cny_per_mwh)
         m.constant -= p.demand_fee_cny_per_mw[r] * start.peak_mw[r]
-        m.constant -= p.certificate_price_cny_per_mwh * max(0.0, start.green_gap_mwh[r])
-        for rule in range(2):
-            m.var("rule", r, rule, cost=p.direct_rule_cny_per_mwh[r])
-            m.constant -= p.direct_rule_cny_per_mwh[r] * max(0.0, start.direct_gap_mwh[r, rule])
+        m.constant += p.capacity_fee_cny[r] * len(rows)
+        for a in range(6):
+            m.var("owed", r, a, cost=p.owed_price_cny_per_mwh[r, a])
+            m.constant -= p.owed_price_cny_per_mwh[r, a] * max(0.0, start.owed_mwh[r, a])
     for r, k, s in np.ndindex(n_r, n_k, n_s):
         m.equal({m.var("w", 0, r, k, s): 1.0}, start.backlog_mwh[r, k, s])
-    gap: list[Terms] = [{("gap", r): -1.0} for r in range(n_r)]
-    rules: list[list[Terms]] = [[{("rule", r, rule): -1.0} for rule in range(2)] for r in range(n_r)]
-    right, direct = -start.green_gap_mwh, -start.direct_gap_mwh
+    owed: list[list[Terms]] = [[{("owed", r, a): -1.0} for a in range(6)] for r in range(n_r)]
+    right = -start.owed_mwh
     for t, row in enumerate(rows):
         phase, last = int(start.world_row + t) % p.period, t == len(rows) - 1
         links: list[Terms] = [{} for _ in p.links]
@@ -99,17 +97,28 @@ def naive_programme(case: Case) -> Loops:
             _cool(m, p, row, (t, r), pools[r])
         _store(m, p, row, t, start.soc_mwh, last)
         for r in range(n_r):
-            right[r] += row.green_mwh[r]
-            direct[r] += [(1.0 - 0.6) * row.green_mwh[r], row.green_mwh[r]]
-            _dispatch(m, p, row, (t, r), gap[r])
-            lost: Terms = {("export", t, r): 1.0, ("curtail", t, r): 1.0}
-            rules[r][0] |= lost
-            rules[r][1] |= lost | {("facility", t, r): 0.3}
+            _dispatch(m, p, row, (t, r))
+            _owe(p, row, (t, r), owed[r], right[r])
     for r in range(n_r):
-        m.at_most(gap[r], right[r])
-        for rule in range(2):
-            m.at_most(rules[r][rule], direct[r, rule])
+        for a in range(6):
+            m.at_most(owed[r][a], right[r, a])
     return m
+
+
+def _owe(p: Any, row: Any, at: tuple[int, int], owed: list[Terms], right: Any) -> None:
+    """The step's part of every account; own green power used is green − export − curtail."""
+    t, r = at
+    facility, it, ppa = ("facility", t, r), ("it", t, r), ("ppa", t, r)
+    lost: Terms = {("export", t, r): 1.0, ("curtail", t, r): 1.0}
+    heat: Terms = {("dis", t, u): -1.0 for u in range(len(p.units)) if p.unit_region[u] == r and p.is_csp[u]}
+    owed[0] |= {facility: p.green_target, ppa: -1.0} | lost | heat
+    owed[1] |= {facility: p.physical_target, ppa: -1.0} | lost | heat
+    owed[2] |= {ppa: -1.0}
+    owed[3] |= {facility: 1.0, it: -p.pue_cap[r]}
+    owed[4] |= lost
+    owed[5] |= lost | {facility: 0.3}
+    right += row.green_mwh[r] * np.array([1.0, 1.0, 0.0, 0.0, 0.4, 1.0])
+    right[2] -= p.take_or_pay_share * row.ppa_mwh[r]
 
 
 def _at(p: Any, ends: str, r: int) -> Iterator[int]:
@@ -168,11 +177,12 @@ def _cool(m: Loops, p: Any, row: Any, at: tuple[int, int], pools: list[Terms]) -
     t, r = at
     room = p.capacity_mwh[r] * row.site_availability[r]
     factor = 1.0 + 0.6 * (row.pue_full[r] - 1.0)
-    facility: Terms = {m.var("facility", t, r): 1.0}
+    it: Terms = {m.var("it", t, r): 1.0}
     for i, terms in enumerate(pools):
         m.at_most(terms, room[i])
-        facility |= dict.fromkeys(terms, -factor * (1.0 - p.idle_share[i]))
-    m.equal(facility, factor * (p.idle_share * room).sum() + 0.4 * (row.pue_full[r] - 1.0) * room.sum())
+        it |= dict.fromkeys(terms, -(1.0 - p.idle_share[i]))
+    m.equal(it, (p.idle_share * room).sum())
+    m.equal({m.var("facility", t, r): 1.0, ("it", t, r): -factor}, 0.4 * (row.pue_full[r] - 1.0) * room.sum())
 
 
 def _store(m: Loops, p: Any, row: Any, t: int, soc_start: Any, last: bool) -> None:
@@ -188,32 +198,35 @@ def _store(m: Loops, p: Any, row: Any, t: int, soc_start: Any, last: bool) -> No
         if t:
             terms["soc", t - 1, u] = -(1.0 - loss)
         m.equal(terms, right if t else right + (1.0 - loss) * soc_start[u])
+    for r in range(len(p.regions)):
+        lacking: Terms = {m.var("lack", t, r, cost=p.reserve_price_cny_per_mwh): -1.0}
+        held = {("soc", t, u): -p.firm[u] for u in range(len(p.units)) if p.unit_region[u] == r}
+        floor = sum(p.firm[u] * p.soc_min_mwh[u] for u in range(len(p.units)) if p.unit_region[u] == r)
+        m.at_most(lacking | held, -p.reserve_mwh[r] * row.grid_availability[r] - floor)
 
 
-def _dispatch(m: Loops, p: Any, row: Any, at: tuple[int, int], gap: Terms) -> None:
+def _dispatch(m: Loops, p: Any, row: Any, at: tuple[int, int]) -> None:
     t, r = at
     here = [u for u in range(len(p.units)) if p.unit_region[u] == r]
     facility: Hashable = ("facility", t, r)
     dis = [("dis", t, u) for u in here]
     m.at_most(dict.fromkeys(dis, 1.0) | {facility: -1.0}, 0.0)
     energy = row.grid_price_cny_per_mwh[r] + p.grid_adder_cny_per_mwh[r]
-    carbon = p.carbon_price_cny_per_kg
+    carbon = p.carbon_price_cny_per_kg[r]
     limit, green = p.connection_mwh[r] * row.grid_availability[r], row.green_mwh[r]
     e_max = min(p.export_fraction[r] * green, p.export_limit_mwh[r] * row.grid_availability[r])
     burned = p.diesel_cost_cny_per_mwh + carbon * p.diesel_carbon_kg_per_mwh
     ppa = m.var("ppa", t, r, high=row.ppa_mwh[r], cost=p.ppa_price_cny_per_mwh[r])
     grid = m.var("grid", t, r, cost=energy + carbon * row.carbon_kg_per_mwh[r])
     diesel = m.var("diesel", t, r, high=p.diesel_limit_mwh[r], cost=burned)
-    own = p.green_cost_cny_per_mwh[r]
-    export = m.var("export", t, r, high=e_max, cost=-row.export_price_cny_per_mwh[r])
-    curtail = m.var("curtail", t, r, cost=-own)
+    own, wires = p.green_cost_cny_per_mwh[r], p.own_wires_cny_per_mwh[r]
+    export = m.var("export", t, r, high=e_max, cost=-row.export_price_cny_per_mwh[r] - wires)
+    curtail = m.var("curtail", t, r, cost=-own - wires)
     unserved = m.var("unserved", t, r, cost=p.lost_load_cny_per_mwh)
-    m.constant += green * own
+    m.constant += green * (own + wires)
     m.at_most({export: 1.0, curtail: 1.0}, green)
     m.at_most({ppa: 1.0, grid: 1.0}, limit)
     m.at_most({ppa: 1.0 / p.dt_h, grid: 1.0 / p.dt_h, ("peak", r): -1.0}, 0.0)
     load = {facility: -1.0} | {("ch", t, u): -1.0 for u in here} | dict.fromkeys(dis, 1.0)
     supply = {ppa: 1.0, grid: 1.0, diesel: 1.0, unserved: 1.0, export: -1.0, curtail: -1.0}
     m.equal(load | supply, -green)
-    gap |= {facility: p.green_target, export: 1.0, curtail: 1.0, ppa: -1.0}
-    gap |= {key: -1.0 for key in dis if p.is_csp[key[2]]}

@@ -55,8 +55,10 @@ def test_every_mechanism_takes_part_in_some_window() -> None:
     seen: set[str] = set()
     for seed in range(8):
         params, state, rows = scenario_case("tri3", seed)
-        params = replace(params, direct_rule_cny_per_mwh=torch.full_like(params.direct_rule_cny_per_mwh, 60.0))
-        owed = state._replace(direct_gap_mwh=torch.full_like(state.direct_gap_mwh, 1e4))
+        price = params.owed_price_cny_per_mwh.clamp_min(60.0)
+        reserve = params.soc_max_mwh @ params.unit_of_region
+        params = replace(params, owed_price_cny_per_mwh=price, firm=1.0 - params.is_csp, reserve_mwh=reserve)
+        owed = state._replace(owed_mwh=torch.full_like(state.owed_mwh, 1e4))
         case = Case(params, owed, rows)
         result = bound(*case, SIMPLEX)
         dispatch = result.plan.dispatch

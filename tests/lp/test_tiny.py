@@ -12,7 +12,7 @@ from greenhop.lp.bound import Bound, bound
 from greenhop.lp.solve import Options
 from greenhop.physics.params import Params
 from tests.lp.naive import naive_bound
-from tests.lp.windows import Case, random_case, scenario_case, tiny_case, tiny_params
+from tests.lp.windows import Case, owed_price, random_case, scenario_case, tiny_case, tiny_params
 
 
 def exact(case: Case) -> Bound:
@@ -110,14 +110,74 @@ def test_discharge_serves_the_site_and_an_idle_site_takes_none() -> None:
 
 
 def test_certificates_fill_the_green_gap() -> None:
-    params = replace(tiny_params(), certificate_price_cny_per_mwh=7.0)
+    params = tiny_params(owed_price_cny_per_mwh=owed_price(green=7.0))
     case = tiny_case(params, [[100.0], [100.0]], [[10.0]], green_mwh=[[2.0], [0.0]])
     assert exact(case).value == pytest.approx(8 * 100 + 7 * (0.8 * 10 - 2))
 
 
+def test_certificates_stand_in_for_their_share_alone_and_the_rest_pays_the_penalty() -> None:
+    price = owed_price(green=7.0, green_physical=50.0 - 7.0)
+    case = tiny_case(tiny_params(owed_price_cny_per_mwh=price), [[100.0], [100.0]], [[10.0]], green_mwh=[[2.0], [0.0]])
+    # 8 of 10 MWh are to be green: 2 are, 2 are bought as certificates, 4 are missing
+    assert exact(case).value == pytest.approx(8 * 100 + 2 * 7 + 4 * 50)
+
+
+def contract_params(strike: float = 60.0) -> Params:
+    """One site of 10 MW with a contract of which nine tenths are paid whether taken or not."""
+    price = torch.tensor([strike], dtype=torch.float64)
+    return tiny_params(ppa_price_cny_per_mwh=price, owed_price_cny_per_mwh=owed_price(take_or_pay=strike))
+
+
+def test_contracted_power_that_is_not_taken_is_paid_up_to_its_share() -> None:
+    case = tiny_case(contract_params(), [[100.0], [100.0]], [[4.0]], ppa_mwh=[[10.0], [0.0]])
+    assert exact(case).value == pytest.approx(4 * 60 + (0.9 * 10 - 4) * 60)
+
+
+def test_contracted_power_is_taken_before_cheaper_grid_power_as_far_as_it_is_paid_anyway() -> None:
+    case = tiny_case(contract_params(), [[20.0], [20.0]], [[10.0]], ppa_mwh=[[10.0], [0.0]])
+    assert exact(case).value == pytest.approx(9 * 60 + 1 * 20)
+
+
+def test_energy_above_the_cap_on_pue_pays_the_surcharge_and_a_busy_site_may_stay_below_it() -> None:
+    price = owed_price(pue=200.0)
+    params = tiny_params(steps=1, owed_price_cny_per_mwh=price, pue_cap=torch.tensor([1.2], dtype=torch.float64))
+    quiet = tiny_case(params, [[100.0]], [[2.0]], pue_full=[[1.1]])
+    load = 2 + 0.1 * (0.6 * 2 + 0.4 * 10)
+    assert exact(quiet).value == pytest.approx(100 * load + 200 * (load - 1.2 * 2))
+    busy = tiny_case(params, [[100.0]], [[10.0]], pue_full=[[1.1]])
+    assert exact(busy).value == pytest.approx(100 * 11)
+
+
+def test_own_power_from_far_away_pays_the_wires_when_it_is_used_and_not_when_it_is_exported() -> None:
+    fee = torch.tensor([30.0], dtype=torch.float64)
+    params = tiny_params(steps=1, own_wires_cny_per_mwh=fee, export_fraction=torch.ones(1, dtype=torch.float64))
+    case = tiny_case(params, [[100.0]], [[4.0]], green_mwh=[[10.0]], export_price_cny_per_mwh=[[20.0]])
+    assert exact(case).value == pytest.approx(4 * 30 - 6 * 20)
+
+
+def test_the_fee_by_capacity_is_paid_in_every_step() -> None:
+    params = tiny_params(capacity_fee_cny=torch.tensor([11.0], dtype=torch.float64))
+    assert exact(tiny_case(params, [[100.0], [100.0]], [[1.0]])).value == pytest.approx(100 + 2 * 11)
+
+
+def test_a_store_keeps_its_reserve_while_the_grid_is_there_and_gives_it_while_it_is_away() -> None:
+    params = battery_params(soc_start_mwh=4.0, firm=1.0, reserve_mwh=3.0)
+    params = replace(params, reserve_price_cny_per_mwh=1000.0)
+    there = tiny_case(params, [[100.0], [100.0]], [[3.0]])
+    assert exact(there).value == pytest.approx(2 * 100)  # one MWh may be sold
+    away = tiny_case(params, [[100.0], [100.0]], [[0.0, 3.0]], grid_availability=[[1.0], [0.0]])
+    assert exact(away).value == pytest.approx(0.0, abs=1e-6)
+
+
+def test_carbon_is_billed_where_its_market_bills_it() -> None:
+    params = tiny_params(regions=2, steps=1, carbon_price_cny_per_kg=torch.tensor([0.06, 0.0], dtype=torch.float64))
+    case = tiny_case(params, [[100.0, 100.0]], [[2.0], [3.0]], carbon_kg_per_mwh=[[600.0, 600.0]])
+    assert exact(case).value == pytest.approx(5 * 100 + 2 * 36)
+
+
 def direct_params(**changes: Any) -> Params:
     """One site of 10 MW under direct supply that is spared 50 CNY/MWh and must use 60 % of its generation."""
-    return tiny_params(direct_rule_cny_per_mwh=torch.tensor([50.0], dtype=torch.float64), **changes)
+    return tiny_params(owed_price_cny_per_mwh=owed_price(direct_generation=50.0, direct_consumption=50.0), **changes)
 
 
 def test_direct_supply_pays_the_wires_for_what_its_own_plants_fall_short_of_consumption() -> None:
@@ -134,7 +194,8 @@ def test_direct_supply_uses_its_plants_where_the_wires_cost_more_than_power() ->
 
 def test_a_window_of_direct_supply_starts_from_what_was_owed_and_paid_before() -> None:
     params, state, rows = tiny_case(direct_params(), [[100.0], [100.0]], [[10.0]], green_mwh=[[8.0], [0.0]])
-    owed = state._replace(direct_gap_mwh=torch.tensor([[[4.0, -9.0]]], dtype=torch.float64))
+    before = torch.tensor([[[0.0, 0.0, 0.0, 0.0, 4.0, -9.0]]], dtype=torch.float64)
+    owed = state._replace(owed_mwh=before)
     # 4 MWh short before, paid for; 60 % of 8 MWh owed now and all 8 used: 0.8 MWh short in the end
     assert exact(Case(params, owed, rows)).value == pytest.approx(2 * 100 + 50 * (0.8 - 4.0))
 

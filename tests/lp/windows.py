@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from greenhop.physics.params import Params
-from greenhop.physics.state import Row, State
+from greenhop.physics.state import ACCOUNTS, Row, State
 from greenhop.physics.step import initial_state
 from greenhop.scenario.config import parse_scenario
 from greenhop.scenario.find import load_scenario
@@ -93,11 +93,17 @@ def tiny_params(regions: int = 1, steps: int = 2, battery: bool = False, **chang
         "pools": {"ai": {"idle_share": 0.0, "capacity_share": 1.0}},
         "online": {"chat": live},
         "deferrable": {"batch": deferrable},
-        "market": {"carbon_price_cny_per_t": 0.0, "certificate_price_cny_per_mwh": 0.0, "green_cost_cny_per_mwh": 0.0},
+        "market": {"carbon_price_cny_per_t": 0.0, "green_cost_cny_per_mwh": 0.0},
     }
     params = build_params(parse_scenario(scenario), dtype=torch.float64)
     zero = torch.zeros(regions, dtype=torch.float64)
-    return replace(params, **{"grid_adder_cny_per_mwh": zero, "demand_fee_cny_per_mw": zero, **changes})
+    free = {"owed_price_cny_per_mwh": torch.zeros(regions, len(ACCOUNTS), dtype=torch.float64)}
+    return replace(params, **{"grid_adder_cny_per_mwh": zero, "demand_fee_cny_per_mw": zero, **free, **changes})
+
+
+def owed_price(**price: float) -> Tensor:
+    """[1, A] prices of the accounts named, 0 of the others."""
+    return torch.tensor([[price.get(name, 0.0) for name in ACCOUNTS]], dtype=torch.float64)
 
 
 def tiny_case(params: Params, price: list[list[float]], backlog: list[list[float]], **fields: Any) -> Case:
@@ -118,6 +124,6 @@ def tiny_case(params: Params, price: list[list[float]], backlog: list[list[float
     given = torch.tensor(backlog, dtype=torch.float64)
     waiting[0, :, 0, : given.shape[1]] = given
     zero_time = torch.zeros(1, dtype=torch.int64)
-    gaps = torch.zeros(1, regions, 3, dtype=torch.float64)
+    owed = torch.zeros(1, regions, len(ACCOUNTS), dtype=torch.float64)
     soc, peak = params.soc_start_mwh[None], params.peak_start_mw[None]
-    return Case(params, State(waiting, soc, peak, gaps[..., 0], gaps[..., 1:], zero_time, zero_time), Row(**rows))
+    return Case(params, State(waiting, soc, peak, owed, zero_time, zero_time), Row(**rows))

@@ -21,6 +21,17 @@ from greenhop.physics.state import COST_TERMS, Plan, Row, State
 
 Array = NDArray[Any]
 N_TERMS = len(COST_TERMS)
+GRID, PPA, GREEN_OM, EXPORT, DEMAND, CARBON, NETWORK, STORAGE, DIESEL, UNSERVED, MISSED, TERMINAL, WIRES, RESERVE = (
+    COST_TERMS.index(term)
+    for term in (
+        "grid_energy", "ppa", "green_om", "export", "demand", "carbon", "network", "storage", "diesel", "unserved",
+        "missed", "terminal", "wires", "reserve",
+    )
+)  # fmt: skip
+BILLED = tuple(  # cost term of each account
+    COST_TERMS.index(term)
+    for term in ("green_gap", "green_gap", "take_or_pay", "pue_excess", "direct_rule", "direct_rule")
+)
 
 
 class Stepped(NamedTuple):
@@ -29,8 +40,7 @@ class Stepped(NamedTuple):
     backlog_mwh: Array  # [B, R, K, S]
     soc_mwh: Array  # [B, U]
     peak_mw: Array  # [B, R]
-    green_gap_mwh: Array  # [B, R]
-    direct_gap_mwh: Array  # [B, R, 2]
+    owed_mwh: Array  # [B, R, A]
     cost_cny: Array  # [B, len(COST_TERMS)]
 
 
@@ -57,8 +67,7 @@ def numba_step(p: Any, state: Any, plan: Any, row: Any) -> Stepped:
         np.empty_like(state.backlog_mwh),
         np.empty_like(state.soc_mwh),
         np.empty_like(state.peak_mw),
-        np.empty_like(state.green_gap_mwh),
-        np.empty_like(state.direct_gap_mwh),
+        np.empty_like(state.owed_mwh),
         np.empty((len(state.t), N_TERMS), dtype=state.soc_mwh.dtype),
     )
     _steps(p, state, plan[:-1], row, out)
@@ -127,7 +136,7 @@ def _one(p, state, plan, row, out, b):  # type: ignore[no-untyped-def]
                 if p.online_pool[z, q] > 0.0:
                     v *= _scale(wish[q], p.capacity_mwh[r, q] * row.site_availability[b, r])
                     work[r, q] += v
-            cost[10] += (presented[r, z] - v) * p.missed_online_cny_per_mwh[z]
+            cost[MISSED] += (presented[r, z] - v) * p.missed_online_cny_per_mwh[z]
         wish[:] = 0.0
         for k in range(n_k):
             for s in range(n_s):
@@ -168,7 +177,7 @@ def _one(p, state, plan, row, out, b):  # type: ignore[no-untyped-def]
                 wanted += p.migrate_gb_per_mwh[l, k] * moved[k, s]
         share = _scale(wanted, room_gb[l])
         gb[l] += wanted * share
-        cost[6] += gb[l] * p.link_price_cny_per_gb[l]
+        cost[NETWORK] += gb[l] * p.link_price_cny_per_gb[l]
         for k in range(n_k):
             for s in range(n_s):
                 kept[src, k, s] -= moved[k, s] * share
@@ -180,13 +189,13 @@ def _one(p, state, plan, row, out, b):  # type: ignore[no-untyped-def]
         for k in range(n_k):
             closing = p.closes[now, k] > 0.0
             if closing:
-                cost[10] += kept[r, k, 0] * p.missed_cny_per_mwh[k]
+                cost[MISSED] += kept[r, k, 0] * p.missed_cny_per_mwh[k]
             for s in range(n_s):
                 value = kept[r, k, s]
                 if closing:
                     value = kept[r, k, s + 1] if s + 1 < n_s else np.float32(0.0)
                 if last:
-                    cost[13] += value * p.work_terminal_cny_per_mwh[k]
+                    cost[TERMINAL] += value * p.work_terminal_cny_per_mwh[k]
                 out.backlog_mwh[b, r, k, s] = value + row.next_arrivals_mwh[b, r, k] * p.joins[later, k, s]
 
     for r in range(n_r):
@@ -204,7 +213,7 @@ def _power(p, state, charge, discharge, spill, row, out, b, r, work, n_u, last, 
         it += p.idle_share[q] * room + (1.0 - p.idle_share[q]) * work[q]
         full += room
     facility = it + (row.pue_full[b, r] - 1.0) * (0.6 * it + 0.4 * full)
-    load, heat, wish = facility, 0.0, 0.0
+    load, heat, wish, held = facility, 0.0, 0.0, 0.0
     for u in range(n_u):
         if p.unit_region[u] == r:
             wish += _clip(discharge[b, u], 0.0, p.discharge_limit_mwh[u])
@@ -226,9 +235,10 @@ def _power(p, state, charge, discharge, spill, row, out, b, r, work, n_u, last, 
             out.soc_mwh[b, u] = soc
             load += ch - dis
             heat += dis * p.is_csp[u]
-            cost[7] += dis * p.wear_cny_per_mwh[u]
+            held += p.firm[u] * (soc - floor)
+            cost[STORAGE] += dis * p.wear_cny_per_mwh[u]
             if last:
-                cost[13] += (p.soc_start_mwh[u] - soc) * p.soc_terminal_cny_per_mwh[u]
+                cost[TERMINAL] += (p.soc_start_mwh[u] - soc) * p.soc_terminal_cny_per_mwh[u]
     load = max(load, 0.0)
 
     green, carbon = row.green_mwh[b, r], row.carbon_kg_per_mwh[b, r]
@@ -236,9 +246,24 @@ def _power(p, state, charge, discharge, spill, row, out, b, r, work, n_u, last, 
     e_max = min(p.export_fraction[r] * green, p.export_limit_mwh[r] * row.grid_availability[b, r])
     green_price, export_price = p.green_cost_cny_per_mwh[r], row.export_price_cny_per_mwh[b, r]
     tariff = row.grid_price_cny_per_mwh[b, r] + p.grid_adder_cny_per_mwh[r]
-    grid_price, ppa_price = tariff + p.carbon_price_cny_per_kg * carbon, p.ppa_price_cny_per_mwh[r]
+    due = np.empty(6, dtype=np.float32)
+    due[0] = p.green_target * facility - heat
+    due[1] = p.physical_target * facility - heat
+    due[2] = p.take_or_pay_share * row.ppa_mwh[b, r]
+    due[3] = facility - p.pue_cap[r] * it
+    due[4] = p.direct_generation_share * green
+    due[5] = p.direct_consumption_share * facility
+    worth = np.zeros(6, dtype=np.float32)
+    for a in range(6):
+        due[a] += state.owed_mwh[b, r, a]
+        if due[a] > 0.0:
+            worth[a] = p.owed_price_cny_per_mwh[r, a]
+    used_price = p.own_wires_cny_per_mwh[r] - (worth[0] + worth[1] + worth[4] + worth[5])
+    grid_price = tariff + p.carbon_price_cny_per_kg[r] * carbon
+    ppa_price = p.ppa_price_cny_per_mwh[r] - (worth[0] + worth[1] + worth[2])
     price, offered = np.empty(4, dtype=np.float32), np.empty(4, dtype=np.float32)
-    price[0], price[1], price[2], price[3] = green_price, max(green_price, export_price), ppa_price, grid_price
+    price[0], price[1] = green_price + used_price, max(green_price, export_price) + used_price
+    price[2], price[3] = ppa_price, grid_price
     ppa_room = np.float32(0.0)
     if grid_price >= ppa_price:  # else the grid has first call on the meter
         ppa_room = min(row.ppa_mwh[b, r], meter)
@@ -259,20 +284,22 @@ def _power(p, state, charge, discharge, spill, row, out, b, r, work, n_u, last, 
 
     peak = max(state.peak_mw[b, r], (grid + ppa) / p.dt_h)
     used = green - curtail - export
-    gap = state.green_gap_mwh[b, r] + p.green_target * facility - used - ppa - heat
-    cost[0] += grid * tariff
-    cost[1] += ppa * ppa_price
-    cost[2] += (green - curtail) * green_price
-    cost[3] -= export * export_price
-    cost[4] += (peak - state.peak_mw[b, r]) * p.demand_fee_cny_per_mw[r]
-    cost[5] += (grid * carbon + diesel * p.diesel_carbon_kg_per_mwh) * p.carbon_price_cny_per_kg
-    cost[8] += diesel * p.diesel_cost_cny_per_mwh
-    cost[9] += (rest - diesel) * p.lost_load_cny_per_mwh
-    cost[11] += (max(gap, 0.0) - max(state.green_gap_mwh[b, r], 0.0)) * p.certificate_price_cny_per_mwh
-    out.peak_mw[b, r], out.green_gap_mwh[b, r] = peak, gap
-    for i in range(2):
-        before = state.direct_gap_mwh[b, r, i]
-        owed = p.direct_generation_share * green if i == 0 else p.direct_consumption_share * facility
-        after = before + owed - used
-        out.direct_gap_mwh[b, r, i] = after
-        cost[12] += (max(after, 0.0) - max(before, 0.0)) * p.direct_rule_cny_per_mwh[r]
+    cost[GRID] += grid * tariff
+    cost[PPA] += ppa * p.ppa_price_cny_per_mwh[r]
+    cost[GREEN_OM] += (green - curtail) * green_price
+    cost[EXPORT] -= export * export_price
+    cost[DEMAND] += (peak - state.peak_mw[b, r]) * p.demand_fee_cny_per_mw[r]
+    cost[CARBON] += (grid * carbon + diesel * p.diesel_carbon_kg_per_mwh) * p.carbon_price_cny_per_kg[r]
+    cost[DIESEL] += diesel * p.diesel_cost_cny_per_mwh
+    cost[UNSERVED] += (rest - diesel) * p.lost_load_cny_per_mwh
+    cost[WIRES] += used * p.own_wires_cny_per_mwh[r] + p.capacity_fee_cny[r]
+    cost[RESERVE] += max(p.reserve_mwh[r] * row.grid_availability[b, r] - held, 0.0) * p.reserve_price_cny_per_mwh
+    out.peak_mw[b, r] = peak
+    for a in range(6):
+        if a in (0, 1, 4, 5):
+            due[a] -= used
+        if a < 3:
+            due[a] -= ppa
+        out.owed_mwh[b, r, a] = due[a]
+        rise = max(due[a], 0.0) - max(state.owed_mwh[b, r, a], 0.0)
+        cost[BILLED[a]] += rise * p.owed_price_cny_per_mwh[r, a]

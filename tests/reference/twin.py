@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from greenhop.physics.params import Params
-from greenhop.physics.state import COST_TERMS
+from greenhop.physics.state import ACCOUNTS, COST_TERMS
 from greenhop.scenario.config import ScenarioConfig
 
 Array = NDArray[np.float64]
@@ -125,15 +125,15 @@ def twin_step(p: Space, state: Space, plan: Space, row: Space) -> tuple[Space, S
     deferred = _deadlines(p, f, kept, p.closes[now])
     _cool(p, row, f)
     soc = _store(p, state, plan, row, f)
-    _dispatch(p, plan, row, f)
-    peak, gap = _settle(p, state, row, f, route_gb, deferred, soc)
-    direct = _direct_supply(p, state, f)
+    due = state.owed_mwh + _duties(p, row, f)
+    _dispatch(p, plan, row, f, due)
+    peak = _settle(p, state, row, f, deferred, soc)
+    owed = _accounts(p, state, f, due)
     after = Space(
         backlog_mwh=_joined(p, deferred, row.next_arrivals_mwh, p.joins[later]),
         soc_mwh=soc,
         peak_mw=peak,
-        green_gap_mwh=gap,
-        direct_gap_mwh=direct,
+        owed_mwh=owed,
         t=state.t + 1,
         world_row=state.world_row,
     )
@@ -287,7 +287,27 @@ def _unit(
     return ch, dis, sp, e + eta_c * ch + inflow - dis / eta_d - sp
 
 
-def _dispatch(p: Space, plan: Space, row: Space, f: Space) -> None:
+def _duties(p: Space, row: Space, f: Space) -> Array:
+    """What the step adds to the accounts [R, A] before any green power is used."""
+    duty: Array = np.zeros_like(p.owed_price_cny_per_mwh)
+    for r in range(len(p.regions)):
+        heat = sum(f.discharge_mwh[u] * p.is_csp[u] for u in _units_at(p, r))
+        duty[r, ACCOUNTS.index("green")] = p.green_target * f.facility_mwh[r] - heat
+        duty[r, ACCOUNTS.index("green_physical")] = p.physical_target * f.facility_mwh[r] - heat
+        duty[r, ACCOUNTS.index("take_or_pay")] = p.take_or_pay_share * row.ppa_mwh[r]
+        duty[r, ACCOUNTS.index("pue")] = f.facility_mwh[r] - p.pue_cap[r] * f.it_mwh[r]
+        duty[r, ACCOUNTS.index("direct_generation")] = 0.6 * row.green_mwh[r]
+        duty[r, ACCOUNTS.index("direct_consumption")] = 0.3 * f.facility_mwh[r]
+    return duty
+
+
+def _worth(p: Space, due: Array, r: int, accounts: tuple[str, ...]) -> float:
+    """The prices of those of `accounts` of a region that are in deficit."""
+    numbers = [ACCOUNTS.index(name) for name in accounts]
+    return float(sum(p.owed_price_cny_per_mwh[r, a] for a in numbers if due[r, a] > 0))
+
+
+def _dispatch(p: Space, plan: Space, row: Space, f: Space, due: Array) -> None:
     """7. Dispatch: sets `green_mwh` and the six flows of the power balance."""
     f.green_mwh = row.green_mwh.copy()
     for name in ("ppa_mwh", "grid_mwh", "diesel_mwh", "unserved_mwh", "export_mwh", "curtail_mwh"):
@@ -299,7 +319,7 @@ def _dispatch(p: Space, plan: Space, row: Space, f: Space) -> None:
         limit = p.connection_mwh[r] * available
         e_max = min(p.export_fraction[r] * row.green_mwh[r], p.export_limit_mwh[r] * available)
         if plan.dispatch is None:
-            _merit_order(p, row, f, r, load, limit, e_max)
+            _merit_order(p, row, f, r, load, limit, e_max, due)
         else:
             _given(p, plan.dispatch, row, f, r, load, limit, e_max)
 
@@ -317,13 +337,14 @@ def _given(p: Space, d: Space, row: Space, f: Space, r: int, load: float, limit:
     f.grid_mwh[r], f.unserved_mwh[r] = grid, need - grid
 
 
-def _merit_order(p: Space, row: Space, f: Space, r: int, load: float, limit: float, e_max: float) -> None:
+def _merit_order(p: Space, row: Space, f: Space, r: int, load: float, limit: float, e_max: float, due: Array) -> None:
     green, green_cost, export_price = row.green_mwh[r], p.green_cost_cny_per_mwh[r], row.export_price_cny_per_mwh[r]
-    carbon = p.carbon_price_cny_per_kg * row.carbon_kg_per_mwh[r]
+    carbon = p.carbon_price_cny_per_kg[r] * row.carbon_kg_per_mwh[r]
+    own_worth = _worth(p, due, r, ("green", "green_physical", "direct_generation", "direct_consumption"))
     price = {
-        "captive": green_cost,
-        "exportable": max(green_cost, export_price),
-        "ppa": p.ppa_price_cny_per_mwh[r],
+        "captive": green_cost + p.own_wires_cny_per_mwh[r] - own_worth,
+        "exportable": max(green_cost, export_price) + p.own_wires_cny_per_mwh[r] - own_worth,
+        "ppa": p.ppa_price_cny_per_mwh[r] - _worth(p, due, r, ("green", "green_physical", "take_or_pay")),
         "grid": row.grid_price_cny_per_mwh[r] + p.grid_adder_cny_per_mwh[r] + carbon,
     }
     at_most = {"captive": green - e_max, "exportable": e_max, "ppa": row.ppa_mwh[r], "grid": math.inf}
@@ -341,23 +362,19 @@ def _merit_order(p: Space, row: Space, f: Space, r: int, load: float, limit: flo
     f.curtail_mwh[r] = green - used["captive"] - used["exportable"] - f.export_mwh[r]
 
 
-def _settle(
-    p: Space, state: Space, row: Space, f: Space, route_gb: Array, deferred: Array, soc: Array
-) -> tuple[Array, Array]:
-    """8. Settle: sets `carbon_kg`, `cost_cny`; returns the new peaks [R] and green gaps [R]."""
+def _settle(p: Space, state: Space, row: Space, f: Space, deferred: Array, soc: Array) -> Array:
+    """8. Settle: sets `carbon_kg`, `cost_cny`; returns the new peaks [R]."""
     cost = dict.fromkeys(COST_TERMS, 0.0)
-    peak, gap = state.peak_mw.copy(), state.green_gap_mwh.copy()
+    peak: Array = state.peak_mw.copy()
     f.carbon_kg = np.zeros(len(p.regions))
     for r in range(len(p.regions)):
         _bill_region(p, row, f, r, cost)
         metered = (f.grid_mwh[r] + f.ppa_mwh[r]) / p.dt_h
         cost["demand"] += p.demand_fee_cny_per_mw[r] * max(0.0, metered - peak[r])
         peak[r] = max(peak[r], metered)
-        solar_heat = sum(f.discharge_mwh[u] * p.is_csp[u] for u in _units_at(p, r))
-        used = f.green_mwh[r] - f.curtail_mwh[r] - f.export_mwh[r] + f.ppa_mwh[r] + solar_heat
-        gap[r] += p.green_target * f.facility_mwh[r] - used
-        bought = max(0.0, gap[r]) - max(0.0, state.green_gap_mwh[r])
-        cost["green_gap"] += p.certificate_price_cny_per_mwh * bought
+        held = sum(p.firm[u] * (soc[u] - p.soc_min_mwh[u]) for u in _units_at(p, r))
+        lacking = max(0.0, p.reserve_mwh[r] * row.grid_availability[r] - held)
+        cost["reserve"] += p.reserve_price_cny_per_mwh * lacking
     for l in range(len(p.links)):
         cost["network"] += f.data_gb[l] * p.link_price_cny_per_gb[l]
     for u in range(len(p.units)):
@@ -365,21 +382,34 @@ def _settle(
     if int(state.t) + 1 == p.steps:
         cost["terminal"] = _terminal(p, deferred, soc)
     f.cost_cny = np.array([cost[term] for term in COST_TERMS])
-    return peak, gap
+    return peak
 
 
-def _direct_supply(p: Space, state: Space, f: Space) -> Array:
-    """The last part of 8: bills the rules of direct supply; returns the new gaps [R, 2]."""
-    gap: Array = state.direct_gap_mwh.copy()
-    bill = 0.0
+def _accounts(p: Space, state: Space, f: Space, due: Array) -> Array:
+    """The last part of 8: bills the rules that hold over an episode; returns the new accounts [R, A]."""
+    billed = {
+        "green_gap": ("green", "green_physical"),
+        "take_or_pay": ("take_or_pay",),
+        "pue_excess": ("pue",),
+        "direct_rule": ("direct_generation", "direct_consumption"),
+    }
+    owed: Array = due.copy()
     for r in range(len(p.regions)):
-        kept_on_site = f.green_mwh[r] - f.export_mwh[r] - f.curtail_mwh[r]
-        owed = [0.6 * f.green_mwh[r], 0.3 * f.facility_mwh[r]]
-        for rule in range(2):
-            gap[r, rule] += owed[rule] - kept_on_site
-            bill += p.direct_rule_cny_per_mwh[r] * (max(gap[r, rule], 0.0) - max(state.direct_gap_mwh[r, rule], 0.0))
-    f.cost_cny[COST_TERMS.index("direct_rule")] = bill
-    return gap
+        own = f.green_mwh[r] - f.export_mwh[r] - f.curtail_mwh[r]
+        done = {
+            "green": own + f.ppa_mwh[r],
+            "green_physical": own + f.ppa_mwh[r],
+            "take_or_pay": f.ppa_mwh[r],
+            "direct_generation": own,
+            "direct_consumption": own,
+        }
+        for term, accounts in billed.items():
+            for name in accounts:
+                a = ACCOUNTS.index(name)
+                owed[r, a] -= done.get(name, 0.0)
+                rise = max(0.0, owed[r, a]) - max(0.0, state.owed_mwh[r, a])
+                f.cost_cny[COST_TERMS.index(term)] += p.owed_price_cny_per_mwh[r, a] * rise
+    return owed
 
 
 def _bill_region(p: Space, row: Space, f: Space, r: int, cost: dict[str, float]) -> None:
@@ -389,7 +419,9 @@ def _bill_region(p: Space, row: Space, f: Space, r: int, cost: dict[str, float])
     cost["ppa"] += f.ppa_mwh[r] * p.ppa_price_cny_per_mwh[r]
     cost["green_om"] += (f.green_mwh[r] - f.curtail_mwh[r]) * p.green_cost_cny_per_mwh[r]
     cost["export"] -= f.export_mwh[r] * row.export_price_cny_per_mwh[r]
-    cost["carbon"] += p.carbon_price_cny_per_kg * f.carbon_kg[r]
+    cost["carbon"] += p.carbon_price_cny_per_kg[r] * f.carbon_kg[r]
+    own = f.green_mwh[r] - f.curtail_mwh[r] - f.export_mwh[r]
+    cost["wires"] += own * p.own_wires_cny_per_mwh[r] + p.capacity_fee_cny[r]
     cost["diesel"] += f.diesel_mwh[r] * p.diesel_cost_cny_per_mwh
     cost["unserved"] += f.unserved_mwh[r] * p.lost_load_cny_per_mwh
     for z in range(len(p.online)):

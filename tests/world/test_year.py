@@ -11,10 +11,10 @@ from greenhop.errors import ConfigError
 from greenhop.scenario.config import ScenarioConfig
 from greenhop.scenario.find import load_scenario
 from greenhop.scenario.join import build_params
-from greenhop.scenario.sites import it_capacity_mw, tariff_rows
+from greenhop.scenario.sites import it_capacity_mw, tariff_rows, volume_fees
 from greenhop.world.calendar import calendar
 from greenhop.world.demand import origin_split
-from greenhop.world.tariffs import time_of_use, volume_fees
+from greenhop.world.tariffs import time_of_use
 from greenhop.world.year import WorldYear, generate_year
 
 ARRAYS = [

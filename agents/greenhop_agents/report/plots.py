@@ -33,14 +33,14 @@ COLOURS = {
 }
 SPARE = ("#17a2a2", "#b5892b", "#5b8e00", "#d16ba5", "#4c5fd7", "#945200")
 TERMS = {  # group of cost terms → (label, colour)
-    "power": (("grid_energy", "ppa", "green_om", "diesel", "unserved"), "power bought and made", "#5d7ea8"),
+    "power": (("grid_energy", "ppa", "green_om", "wires", "diesel", "unserved"), "power bought and made", "#5d7ea8"),
     "demand": (("demand",), "demand charge", "#a8bfd8"),
     "carbon": (("carbon",), "carbon", "#4a4a4a"),
     "network": (("network",), "network", "#e4572e"),
     "storage": (("storage",), "storage wear", "#f4b942"),
     "missed": (("missed",), "missed work", "#c2185b"),
-    "green_gap": (("green_gap",), "green certificates", "#2a9d78"),
-    "direct_rule": (("direct_rule",), "rules of direct supply", "#8fbf7f"),
+    "green_gap": (("green_gap",), "missing green share", "#2a9d78"),
+    "rules": (("direct_rule", "take_or_pay", "pue_excess", "reserve"), "other rules broken", "#8fbf7f"),
     "rest": (("export", "terminal"), "end of episode less export", "#c9d1d9"),
 }
 LINES = {REFERENCE: (0, (5, 2)), "mpc": (0, (3, 1, 1, 1)), BOUND: "solid"}

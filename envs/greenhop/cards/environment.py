@@ -56,8 +56,9 @@ FEATURES = {
     "pressure": ("work at an even pace over room, by pool, at most 3", "1"),
     "backlog": ("deferrable work waiting, by class and deadline slot", CAPACITY),
     "peak": ("highest metered import so far, at most 1", "connection of the hub"),
-    "green_gap": (
-        "running shortfall against the green-share target; under direct supply against its nearer rule",
+    "accounts": (
+        "what is owed so far less what was done, by rule: green share, its part that certificates do not cover, "
+        "take or pay, PUE cap, and under direct supply its two rules",
         "IT capacity of the whole episode, MWh",
     ),
     "size": ("IT capacity", "mean IT capacity of the hubs"),
@@ -87,14 +88,18 @@ COSTS = {
     "green_om": "running cost of own green power",
     "export": "income from exported green power (negative)",
     "demand": "demand fee on the increase of the highest metered import",
-    "carbon": "carbon of grid power and diesel at the carbon price",
+    "carbon": "carbon of grid power and diesel, where a market bills it",
     "network": "data moved by routing and migration",
     "storage": "wear or rent of storage, per MWh discharged",
     "diesel": "diesel generation",
     "unserved": "load not served, at the value of lost load",
     "missed": "work not served by its deadline, at the penalty of its class",
-    "green_gap": "certificates for the shortfall against the green-share target",
+    "green_gap": "certificates for the shortfall against the green-share target, and the penalty beyond their share",
     "direct_rule": "the fee that direct supply was spared, per MWh by which its self-use or consumption rule is missed",
+    "take_or_pay": "contracted power that was not taken, at its strike price, below the share that is paid anyway",
+    "pue_excess": "surcharge on energy above the cap on PUE",
+    "wires": "fee by capacity at sites of direct supply, and wires of own power from far away",
+    "reserve": "what grid-forming stores lack of the reserve they must hold",
     "terminal": "last step only: work left undone and energy missing from the stores, priced",
 }
 GENERATED = "<!-- written by scripts/environment_card.py from the code; change the code and run it again -->"

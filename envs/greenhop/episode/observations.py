@@ -27,6 +27,7 @@ class Observer:
     params: Params
     capacity_mwh: Tensor  # [R] IT capacity per step
     storage_scale_mwh: Tensor  # [U]
+    priced: Tensor  # int64 accounts that cost something at some site
 
     @property
     def region_parts(self) -> dict[str, int]:
@@ -46,7 +47,7 @@ class Observer:
             "pressure": len(p.pools),
             "backlog": prod(p.slots_used.shape),
             "peak": 1,
-            "green_gap": 1,
+            "accounts": self.priced.shape[0],
             "size": 1,
             "forecast_green": leads,
             "forecast_price": leads,
@@ -107,8 +108,7 @@ class Observer:
         even = state.backlog_mwh / (p.slack.index_select(0, phase_of(p, state)) + 1.0).unsqueeze(1)
         work = per_pool(row.online_mwh, p.online_pool) + per_pool(even.sum(-1), p.deferrable_pool)
         price = row.grid_price_cny_per_mwh + p.grid_adder_cny_per_mwh
-        direct = p.direct_rule_cny_per_mwh > 0
-        gap = torch.where(direct, state.direct_gap_mwh.amax(-1), state.green_gap_mwh)
+        owed = state.owed_mwh * (p.owed_price_cny_per_mwh > 0)
         later = seen.forecast_price_cny_per_mwh + p.grid_adder_cny_per_mwh
         return {
             "green": _one(row.green_mwh / cap),
@@ -124,7 +124,7 @@ class Observer:
             "pressure": (work / pool_room(p, row).clamp_min(TINY)).clamp_max(3.0),
             "backlog": (state.backlog_mwh / cap[:, None, None]).flatten(2),
             "peak": _one(state.peak_mw * p.dt_h / p.connection_mwh.clamp_min(TINY)).clamp_max(1.0),
-            "green_gap": _one(gap / (cap * p.steps)),
+            "accounts": owed.index_select(-1, self.priced) / (cap * p.steps).unsqueeze(-1),
             "size": _one(cap / cap.mean()).expand(state.t.shape[0], -1, -1),
             "forecast_green": _by_region(seen.forecast_green_mwh / cap),
             "forecast_price": _by_region(later / PRICE_SCALE_CNY_PER_MWH),
@@ -148,4 +148,5 @@ def build_observer(params: Params) -> Observer:
         params=params,
         capacity_mwh=params.capacity_mwh.sum(-1),
         storage_scale_mwh=params.soc_max_mwh - params.soc_min_mwh,
+        priced=(params.owed_price_cny_per_mwh > 0).any(0).nonzero().flatten(),
     )

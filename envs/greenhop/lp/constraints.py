@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from greenhop.lp.columns import Array, Index, Layout, Mask, Terms
+from greenhop.lp.accounts import add_rows, priced
+from greenhop.lp.columns import Array, Layout, Mask, Terms
 from greenhop.lp.window import Window
 
 
@@ -44,9 +45,8 @@ def masks(w: Window) -> dict[str, Mask]:
         "contract": every,
         "green": every & (w.p.export_fraction * w.p.export_limit_mwh > 0),
         "peak": every & (w.p.demand_fee_cny_per_mw > 0),
-        "green_share": np.full(w.params.n_regions, w.params.certificate_price_cny_per_mwh > 0),
-        "direct_generation": w.p.direct_rule_cny_per_mwh > 0,
-        "direct_consumption": w.p.direct_rule_cny_per_mwh > 0,
+        "accounts": priced(w),
+        "reserve": every & (w.reserve_price_cny_per_mwh > 0),
     }
 
 
@@ -165,42 +165,17 @@ def peak(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
     return Sides(-np.inf, w.hours[:, None] * w.peak_mw)
 
 
-def green_share(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
-    """Certificates fill the gap: Σ_t (target·facility − green − ppa − CSP discharge) − certificates ≤ −gap_start."""
-    here = row["green_share"]
-    _owed_less_green(w, x, here, terms, w.params.green_target, w.p.is_csp)
-    terms.add(here, x["ppa"], -1.0)
-    terms.add(here, x["certificates"], -1.0)
-    return Sides(-np.inf, -w.green_gap_mwh)
+def accounts(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
+    """Rules over the episode: Σ_t (duty − done) − short ≤ −owed so far, see `accounts.py`."""
+    return Sides(-np.inf, add_rows(w, x, row, terms))
 
 
-def direct_generation(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
-    """Direct supply uses its share of what it could generate: −Σ_t green − short ≤ −gap_start − share·Σ_t available."""
-    here = row["direct_generation"]
-    terms.add(here, x["green"], -1.0)
-    terms.add(here, x["generation_short"], -1.0)
-    owed = w.params.direct_generation_share * w.row.green_mwh.sum(axis=0)
-    return Sides(-np.inf, -w.direct_gap_mwh[:, 0] - owed)
-
-
-def direct_consumption(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
-    """Direct supply meets its share of consumption: Σ_t (share·facility − green) − short ≤ −gap_start."""
-    here = row["direct_consumption"]
-    _owed_less_green(w, x, here, terms, w.params.direct_consumption_share, np.zeros(len(w.params.units)))
-    terms.add(here, x["consumption_short"], -1.0)
-    return Sides(-np.inf, -w.direct_gap_mwh[:, 1])
-
-
-def _owed_less_green(w: Window, x: Layout, here: Index, terms: Terms, share: float, counted: Array) -> None:
-    """Σ_t (share·facility − green − counted·discharge) in the rows `here` [R]; `counted` [U] is 1 where heat is green.
-
-    facility = import + green + diesel + unserved + Σ discharge − Σ charge, by the balance of power.
-    """
-    for source in ("import", "diesel", "unserved"):
-        terms.add(here, x[source], share)
-    terms.add(here, x["green"], share - 1.0)
-    terms.add(here[w.p.unit_region], x["discharge"], share - counted)
-    terms.add(here[w.p.unit_region], x["charge"], -share)
+def reserve(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
+    """Grid-forming stores hold the reserve: Σ_u firm·soc + short ≥ reserve·grid_availability + Σ_u firm·soc_min."""
+    terms.add(row["reserve"], x["reserve_short"], 1.0)
+    terms.add(row["reserve"][:, w.p.unit_region], x["soc"], w.p.firm)
+    floor = (w.p.firm * w.p.soc_min_mwh) @ w.p.unit_of_region
+    return Sides(w.p.reserve_mwh * w.row.grid_availability + floor, np.inf)
 
 
 FAMILIES: dict[str, Family] = {
@@ -215,7 +190,6 @@ FAMILIES: dict[str, Family] = {
     "contract": contract,
     "green": green,
     "peak": peak,
-    "green_share": green_share,
-    "direct_generation": direct_generation,
-    "direct_consumption": direct_consumption,
+    "accounts": accounts,
+    "reserve": reserve,
 }

@@ -165,12 +165,11 @@ def _units(w: Window, x: Layout, row: Layout) -> tuple[Array, Array, float]:
     by_column: dict[str, Any] = {
         "route": online[w.p.link_source], "serve_home": online, "missed_online": online,
         "migrate": moved, "serve": work, "keep": work, "load": pool,
-        "charge": unit, "discharge": unit, "soc": store, "peak_rise": site, "certificates": episode,
-        "generation_short": episode, "consumption_short": episode,
+        "charge": unit, "discharge": unit, "soc": store, "peak_rise": site, "short": episode[:, None],
     }  # fmt: skip
     by_row: dict[str, Any] = {
         "work": work, "rate": work, "online": online, "pools": pool, "links": gb, "storage": store,
-        "green_share": episode, "direct_generation": episode, "direct_consumption": episode,
+        "accounts": episode[:, None],
     }  # fmt: skip
     col_unit, row_unit = np.ones(x.size), np.ones(row.size)
     for name in x.names:

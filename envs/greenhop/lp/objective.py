@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from greenhop.lp.accounts import priced, short_max_mwh
 from greenhop.lp.columns import Array, Mask
 from greenhop.lp.window import Window
 
@@ -24,7 +25,7 @@ class Column(NamedTuple):
 
 def masks(w: Window) -> dict[str, Mask]:
     """Which entries each family of variables has: a matter of parameters and clock, never of the world's rows."""
-    shape, regions, units = (w.steps, w.params.n_regions), w.params.n_regions, len(w.params.units)
+    shape, units = (w.steps, w.params.n_regions), len(w.params.units)
     every = np.ones(shape, dtype=bool)
     slots = np.broadcast_to(w.used[:, None], (*shape, *w.used.shape[1:]))
     online = np.ones((*shape, len(w.params.online)), dtype=bool)
@@ -47,9 +48,8 @@ def masks(w: Window) -> dict[str, Mask]:
         "diesel": every & (w.p.diesel_limit_mwh > 0),
         "unserved": every,
         "peak_rise": w.p.demand_fee_cny_per_mw > 0,
-        "certificates": np.full(regions, w.params.certificate_price_cny_per_mwh > 0),
-        "generation_short": w.p.direct_rule_cny_per_mwh > 0,
-        "consumption_short": w.p.direct_rule_cny_per_mwh > 0,
+        "short": priced(w),
+        "reserve_short": every & (w.reserve_price_cny_per_mwh > 0),
     }
 
 
@@ -59,10 +59,10 @@ def columns(w: Window) -> dict[str, Column]:
 
 
 def offset_cny(w: Window) -> float:
-    """Constant part of the cost: Σ_u soc_start·soc_price, less what was paid for the gaps before the window."""
-    gap = np.maximum(w.green_gap_mwh, 0.0).sum() * w.params.certificate_price_cny_per_mwh
-    broken = np.maximum(w.direct_gap_mwh, 0.0).sum(axis=1) @ w.p.direct_rule_cny_per_mwh
-    return float((w.p.soc_start_mwh * w.terminal.soc_cny_per_mwh).sum() - gap - broken)
+    """Constant part of the cost: Σ_u soc_start·soc_price, capacity fees, less what accounts cost before the window."""
+    billed = (np.maximum(w.owed_mwh, 0.0) * w.p.owed_price_cny_per_mwh).sum()
+    fees = w.p.capacity_fee_cny.sum() * w.span.sum()
+    return float((w.p.soc_start_mwh * w.terminal.soc_cny_per_mwh).sum() + fees - billed)
 
 
 def _computing(w: Window) -> dict[str, Column]:
@@ -121,13 +121,13 @@ def _power(w: Window) -> dict[str, Column]:
     par = w.params
     charging = w.charge_max_mwh @ w.p.unit_of_region
     shed = np.maximum(w.facility_max_mwh + charging - w.limit_mwh, 0.0)
-    diesel = par.diesel_cost_cny_per_mwh + par.carbon_price_cny_per_kg * par.diesel_carbon_kg_per_mwh
+    diesel = par.diesel_cost_cny_per_mwh + w.p.carbon_price_cny_per_kg * par.diesel_carbon_kg_per_mwh
     ppa = np.minimum(w.row.ppa_mwh, w.limit_mwh)
     own = w.p.green_cost_cny_per_mwh
     return {
         "import": Column(w.grid_cost, 0.0, w.limit_mwh),
         "ppa": Column(w.p.ppa_price_cny_per_mwh - w.grid_cost, 0.0, ppa),
-        "green": Column(own, 0.0, w.row.green_mwh),
+        "green": Column(own + w.p.own_wires_cny_per_mwh, 0.0, w.row.green_mwh),
         "export": Column(own - w.row.export_price_cny_per_mwh, 0.0, w.export_max_mwh),
         "diesel": Column(diesel, 0.0, w.diesel_max_mwh),
         "unserved": Column(par.lost_load_cny_per_mwh, 0.0, shed),
@@ -136,14 +136,9 @@ def _power(w: Window) -> dict[str, Column]:
 
 def _accounts(w: Window) -> dict[str, Column]:
     rise = np.maximum((w.limit_mwh / w.hours[:, None]).max(axis=0) - w.peak_mw, 0.0)
-    demand, available, par = w.facility_max_mwh.sum(axis=0), w.row.green_mwh.sum(axis=0), w.params
-    gap = np.maximum(w.green_gap_mwh + par.green_target * demand, 0.0)
-    owed = np.stack([par.direct_generation_share * available, par.direct_consumption_share * demand], axis=-1)
-    short = np.maximum(w.direct_gap_mwh + owed, 0.0)
-    rule = w.p.direct_rule_cny_per_mwh
+    missing = w.p.reserve_mwh * w.row.grid_availability
     return {
         "peak_rise": Column(w.p.demand_fee_cny_per_mw, 0.0, rise, implied=True),
-        "certificates": Column(par.certificate_price_cny_per_mwh, 0.0, gap, implied=True),
-        "generation_short": Column(rule, 0.0, short[:, 0], implied=True),
-        "consumption_short": Column(rule, 0.0, short[:, 1], implied=True),
+        "short": Column(w.p.owed_price_cny_per_mwh, 0.0, short_max_mwh(w), implied=True),
+        "reserve_short": Column(w.reserve_price_cny_per_mwh * w.span[:, None], 0.0, missing, implied=True),
     }

@@ -38,8 +38,7 @@ class Window:
     backlog_mwh: Array  # [R, K, S] arrivals of the first snapshot included
     soc_mwh: Array  # [U]
     peak_mw: Array  # [R]
-    green_gap_mwh: Array  # [R]
-    direct_gap_mwh: Array  # [R, 2]
+    owed_mwh: Array  # [R, A]
     phase: Index  # [T] clock phase at which each snapshot begins
     terminal: Terminal
     span: Index  # [T] steps in each snapshot: 1, or more where `coarse.py` merged them
@@ -154,8 +153,13 @@ class Window:
     @cached_property
     def grid_cost(self) -> Array:
         """[T, R] CNY per MWh of grid energy: price + adder + carbon."""
-        carbon = self.params.carbon_price_cny_per_kg * self.row.carbon_kg_per_mwh
+        carbon = self.p.carbon_price_cny_per_kg * self.row.carbon_kg_per_mwh
         return np.asarray(self.row.grid_price_cny_per_mwh + self.p.grid_adder_cny_per_mwh + carbon)
+
+    @cached_property
+    def reserve_price_cny_per_mwh(self) -> Array:
+        """[R] what a MWh missing from the reserve costs in a step; 0 where none is to be held."""
+        return np.where(self.p.reserve_mwh > 0, self.params.reserve_price_cny_per_mwh, 0.0)
 
     @cached_property
     def alive_mwh(self) -> Array:
@@ -193,8 +197,7 @@ def make_window(params: Params, state: State, rows: Row, terminal: Terminal | No
         backlog_mwh=_first(state.backlog_mwh),
         soc_mwh=_first(state.soc_mwh),
         peak_mw=_first(state.peak_mw),
-        green_gap_mwh=_first(state.green_gap_mwh),
-        direct_gap_mwh=_first(state.direct_gap_mwh),
+        owed_mwh=_first(state.owed_mwh),
         phase=phase,
         terminal=episode_terminal(params) if terminal is None else terminal,
         span=np.ones(steps, dtype=np.int64),

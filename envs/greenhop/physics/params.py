@@ -66,6 +66,7 @@ class Params:
     standing_loss: Tensor  # [U] share of the energy above the floor lost per step
     wear_cny_per_mwh: Tensor  # [U] per MWh discharged
     is_csp: Tensor  # [U] 1 for solar thermal units, whose discharge is green
+    firm: Tensor  # [U] MWh a grid-forming unit delivers per MWh above its floor; 0 for others
 
     connection_mwh: Tensor  # [R] per step
     peak_start_mw: Tensor  # [R]
@@ -73,19 +74,25 @@ class Params:
     export_limit_mwh: Tensor  # [R] per step
     diesel_limit_mwh: Tensor  # [R] per step
     grid_adder_cny_per_mwh: Tensor  # [R] T&D, fees, funds, line loss
-    ppa_price_cny_per_mwh: Tensor  # [R] T&D and premium included
+    ppa_price_cny_per_mwh: Tensor  # [R] strike price and adder
     demand_fee_cny_per_mw: Tensor  # [R] prorated to the episode
     green_cost_cny_per_mwh: Tensor  # [R]
-    direct_rule_cny_per_mwh: Tensor  # [R] wires' fee that direct supply is spared; 0 elsewhere
+    own_wires_cny_per_mwh: Tensor  # [R] what own green power pays that comes from too far away; 0 elsewhere
+    capacity_fee_cny: Tensor  # [R] per step, at sites of direct supply
+    carbon_price_cny_per_kg: Tensor  # [R]
+    owed_price_cny_per_mwh: Tensor  # [R, A] what a MWh owed costs; 0 where a rule does not apply
+    pue_cap: Tensor  # [R]
+    reserve_mwh: Tensor  # [R] what grid-forming stores must be able to deliver
     missed_online_cny_per_mwh: Tensor  # [Z]
     missed_cny_per_mwh: Tensor  # [K]
     work_terminal_cny_per_mwh: Tensor  # [K]
     soc_terminal_cny_per_mwh: Tensor  # [U]
-    carbon_price_cny_per_kg: float
-    certificate_price_cny_per_mwh: float
     green_target: float
+    physical_target: float  # the part of it that certificates cannot stand in for
+    take_or_pay_share: float  # of contracted energy, to be taken or paid
     direct_generation_share: float  # of own generation, to be used on site under direct supply
     direct_consumption_share: float  # of consumption, to be met by it
+    reserve_price_cny_per_mwh: float  # per MWh that lacks in a step
     lost_load_cny_per_mwh: float
     diesel_cost_cny_per_mwh: float
     diesel_carbon_kg_per_mwh: float

@@ -13,8 +13,7 @@ class State(NamedTuple):
     backlog_mwh: Tensor  # [B, R, K, S] deferrable work waiting, slot 0 due first
     soc_mwh: Tensor  # [B, U] energy stored
     peak_mw: Tensor  # [B, R] highest metered import so far
-    green_gap_mwh: Tensor  # [B, R] running shortfall against the green-share rule
-    direct_gap_mwh: Tensor  # [B, R, 2] running shortfalls against the rules of direct supply: generation, consumption
+    owed_mwh: Tensor  # [B, R, A] accounts: what was owed so far less what was done
     t: Tensor  # [B] int64, step in the episode
     world_row: Tensor  # [B] int64, row of the world bank where the episode started
 
@@ -74,10 +73,22 @@ class CostTerms(NamedTuple):
     missed: Tensor
     green_gap: Tensor
     direct_rule: Tensor
+    take_or_pay: Tensor
+    pue_excess: Tensor
+    wires: Tensor
+    reserve: Tensor
     terminal: Tensor
 
 
 COST_TERMS = CostTerms._fields
+ACCOUNTS = (  # rules that hold over an episode: axis A
+    "green",
+    "green_physical",
+    "take_or_pay",
+    "pue",
+    "direct_generation",
+    "direct_consumption",
+)
 
 
 class Flows(NamedTuple):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from greenhop.physics.dynamics.accounts import account_costs, duties, settle_accounts, worth
 from greenhop.physics.dynamics.cool import facility_energy
 from greenhop.physics.dynamics.deadlines import close_slots
 from greenhop.physics.dynamics.dispatch import follow_plan, merit_order, power_limits
 from greenhop.physics.dynamics.migrate import migrate
 from greenhop.physics.dynamics.route import route
 from greenhop.physics.dynamics.serve import serve_deferrable, serve_online
-from greenhop.physics.dynamics.settle import carbon_kg, direct_gap, green_gap, meter_peak, step_costs, terminal_cost
+from greenhop.physics.dynamics.settle import carbon_kg, meter_peak, step_costs, terminal_cost
 from greenhop.physics.dynamics.store import store
 from greenhop.physics.ops import per_pool, per_region
 from greenhop.physics.params import Params
@@ -31,8 +32,7 @@ def initial_state(params: Params, backlog_mwh: Tensor, world_row: Tensor) -> Sta
         backlog_mwh=backlog_mwh,
         soc_mwh=params.soc_start_mwh.expand(batch, -1),
         peak_mw=params.peak_start_mw.expand(batch, -1),
-        green_gap_mwh=torch.zeros_like(params.peak_start_mw).expand(batch, -1),
-        direct_gap_mwh=params.peak_start_mw.new_zeros(params.n_regions, 2).expand(batch, -1, -1),
+        owed_mwh=torch.zeros_like(params.owed_price_cny_per_mwh).expand(batch, -1, -1),
         t=torch.zeros_like(world_row),
         world_row=world_row,
     )
@@ -75,7 +75,13 @@ def step(params: Params, state: State, plan: Plan, row: Row) -> tuple[State, Flo
     stored = store(p, plan.charge_mwh, plan.discharge_mwh, plan.spill_mwh, state.soc_mwh, row.inflow_mwh, facility)
     load = (facility + per_region(stored.charge - stored.discharge, p.unit_of_region)).clamp_min(0.0)
     limits = power_limits(p, load, row)
-    power = merit_order(p, row, limits) if plan.dispatch is None else follow_plan(p, plan.dispatch, row, limits)
+    heat = per_region(stored.discharge * p.is_csp, p.unit_of_region)
+    due = state.owed_mwh + duties(p, it, facility, heat, row.green_mwh, row.ppa_mwh)
+    if plan.dispatch is None:
+        value = worth(p, due)
+        power = merit_order(p, row, limits, value.own, value.ppa)
+    else:
+        power = follow_plan(p, plan.dispatch, row, limits)
     flows = Flows(
         route_mwh=routed,
         serve_online_mwh=online,
@@ -103,13 +109,13 @@ def step(params: Params, state: State, plan: Plan, row: Row) -> tuple[State, Flo
         backlog_mwh=deferred + joining(p, row.next_arrivals_mwh, phase),
         soc_mwh=stored.soc,
         peak_mw=meter_peak(p, flows, state.peak_mw),
-        green_gap_mwh=green_gap(p, flows, state.green_gap_mwh),
-        direct_gap_mwh=direct_gap(p, flows, state.direct_gap_mwh),
+        owed_mwh=settle_accounts(due, row.green_mwh - power.curtail - power.export, power.ppa),
         t=state.t + 1,
         world_row=state.world_row,
     )
     terminal = terminal_cost(p, deferred, stored.soc, after.t == p.steps)
-    return after, flows._replace(cost_cny=step_costs(p, row, flows, state, after, terminal))
+    owed = account_costs(p, state.owed_mwh, after.owed_mwh)
+    return after, flows._replace(cost_cny=step_costs(p, row, flows, state, after, owed, terminal))
 
 
 def joining(params: Params, arrivals_mwh: Tensor, phase: Tensor) -> Tensor:

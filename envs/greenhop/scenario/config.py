@@ -35,6 +35,7 @@ Split = Literal["train", "val", "test"]
 STEPS_H = (0.25, 0.5, 1.0)  # whole fractions of an hour, so that clocks and tables meet
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 MOST_QUANTA = 400  # deadlines within a window: the state grows with them (assumption: a month in steps of two hours)
+Centre = Literal["hub", "ai", "supercomputing"]
 TariffMode = Literal["administrative_tou", "spot", "negotiated", "direct_green"]
 ForecastMode = Literal["noisy", "perfect", "persistence", "none"]
 Cooling = Literal[
@@ -145,6 +146,16 @@ class SiteConfig(Model):
     """Wind power contracted through the grid, MW."""
     ppa_pv_mw: NonNegative = 0.0
     """Solar power contracted through the grid, MW."""
+    ppa_flat_mw: NonNegative = 0.0
+    """Green power contracted as a flat block, whatever the weather, MW."""
+    ppa_strike_cny_per_mwh: NonNegative | None = None
+    """Strike price of the contracts, wires and fees not included, CNY per MWh; null: flat energy price and premium."""
+    plants_km: NonNegative = 0.0
+    """How far away the own plants stand, km; beyond `market.direct_distance_max_km` they pay wires."""
+    centre: Centre = "hub"
+    """Kind of centre, which decides the cap on its PUE (`data/cooling.yaml`)."""
+    ride_through_h: NonNegative = 0.0
+    """Hours for which grid-forming stores must be able to feed the online work of the site, h."""
     tariff_mode: TariffMode = "administrative_tou"
     """How grid energy is priced."""
     off_grid: bool = False
@@ -193,6 +204,8 @@ class StorageConfig(Model):
     """Hours of full power that it holds, h."""
     csp_field_mw: NonNegative = 0.0
     """Thermal power of the solar field, MW; for `kind: csp` alone."""
+    grid_forming: bool = False
+    """Whether the unit can carry the site without the grid, and so hold its reserve."""
     efficiency_charge: Efficiency | None = None
     """Energy stored per energy taken in, share; null: the table's (`data/storage.yaml`)."""
     efficiency_discharge: Efficiency | None = None
@@ -205,11 +218,27 @@ class MarketConfig(Model):
     """Money that is not a tariff. `None` takes the table's default (see `data/`)."""
 
     carbon_price_cny_per_t: NonNegative | None = None
-    """Price of carbon of grid power and diesel, CNY per t; null: the table's (`data/carbon.yaml`)."""
+    """Price of carbon of grid power and diesel, paid everywhere, CNY per t; null: what the province's market bills data
+    centres (`data/carbon.yaml`), in most provinces nothing."""
     certificate_price_cny_per_mwh: NonNegative | None = None
     """Price of a certificate for green energy that is lacking, CNY per MWh; null: the table's."""
     green_target: Fraction = 0.8
     """Share of each site's energy that must be green."""
+    certificate_share_max: Fraction | None = None
+    """Most of a site's energy that certificates may make green, share; null: the table's."""
+    green_penalty_cny_per_mwh: NonNegative | None = None
+    """Penalty of green energy that even certificates may not replace, CNY per MWh; null: the table's. What is not
+    above the price of a certificate lifts the limit."""
+    take_or_pay_share: Fraction | None = None
+    """Share of contracted energy that is paid even if it is not taken; null: the table's."""
+    pue_surcharge_cny_per_mwh: NonNegative | None = None
+    """Surcharge on energy above the cap on PUE, CNY per MWh; null: the table's."""
+    reserve_penalty_cny_per_mwh_h: NonNegative | None = None
+    """Price of a reserve that is not held, CNY per MWh and hour; null: the table's (`data/storage.yaml`)."""
+    wires_by_capacity: bool = True
+    """Whether sites of direct supply pay wires by capacity and keep its rules; false: by energy, as others do."""
+    direct_distance_max_km: NonNegative | None = None
+    """Distance of own plants up to which their power pays no wires, km; null: the table's."""
     lost_load_cny_per_mwh: Positive = 20_000.0
     """Price of load that nothing supplies, CNY per MWh."""
     demand_floor_fraction: Fraction = 0.4
@@ -361,6 +390,19 @@ class ScenarioConfig(Model):
                     f"demand.migration_whitelist: {cls!r} is no deferrable class; allowed: {sorted(self.deferrable)}"
                 )
             self._known_sites(f"demand.migration_whitelist.{cls}", places)
+        return self
+
+    @model_validator(mode="after")
+    def _reserves_have_stores(self) -> ScenarioConfig:
+        for name, site in self.sites.items():
+            if site.ride_through_h and not any(u.site == name and u.grid_forming for u in self.storage.values()):
+                raise ValueError(
+                    f"sites.{name}.ride_through_h = {site.ride_through_h:g}: the site has no storage unit with "
+                    "grid_forming = true"
+                )
+        for unit, storage in self.storage.items():
+            if storage.grid_forming and storage.kind == "csp":
+                raise ValueError(f"storage.{unit}.grid_forming: a turbine on stored heat does not form the grid")
         return self
 
     def _known_sites(self, where: str, names: tuple[str, ...] | list[str]) -> None:

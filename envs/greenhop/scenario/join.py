@@ -11,11 +11,20 @@ import torch
 from greenhop.errors import ConfigError
 from greenhop.physics.ops import gather_ends
 from greenhop.physics.params import Params
+from greenhop.physics.state import ACCOUNTS
 from greenhop.scenario.config import POOLS, DeferrableClassConfig, ScenarioConfig
 from greenhop.scenario.geo import great_circle_km, latency_ms
-from greenhop.scenario.sites import it_capacity_mw, locations_deg, spared_wires, tariff_rows
-from greenhop.scenario.storage import storage_arrays, unit_facts
-from greenhop.scenario.tables import load_table
+from greenhop.scenario.sites import (
+    it_capacity_mw,
+    locations_deg,
+    pue_caps,
+    spared_wires,
+    table_name,
+    tariff_rows,
+    volume_fees,
+)
+from greenhop.scenario.storage import reserve_mwh, storage_arrays, unit_facts
+from greenhop.scenario.tables import load_table, site_row
 from greenhop.units import GB_PER_HOUR_PER_GBPS, HOURS_PER_MONTH, HOURS_PER_YEAR, KG_PER_T
 
 if TYPE_CHECKING:
@@ -159,48 +168,92 @@ def _power(scenario: ScenarioConfig) -> dict[str, NDArray[Any]]:
         "export_fraction": np.array([s.export_fraction for s in sites], dtype=np.float64),
         "export_limit_mwh": connection * scenario.dt_h,
         "diesel_limit_mwh": capacity * [s.diesel_ratio for s in sites] * scenario.dt_h,
+        "pue_cap": pue_caps(scenario),
+        "reserve_mwh": reserve_mwh(scenario),
     }
 
 
 def _money(scenario: ScenarioConfig) -> dict[str, Any]:
     market, dt_h = scenario.market, scenario.dt_h
-    tariffs, common = tariff_rows(scenario), load_table("tariffs")["common"]
-    green_power, carbon = load_table("tariffs")["green_power"], load_table("carbon")
-    rules = load_table("tariffs")["direct_green"]
+    tariffs, rules = tariff_rows(scenario), load_table("tariffs")["direct_green"]
     energy = np.array([t["energy_cny_per_mwh"] for t in tariffs], dtype=np.float64)
-    wires = np.array([t["td_cny_per_mwh"] for t in tariffs], dtype=np.float64)
-    fees = common["system_operation_cny_per_mwh"] + common["government_funds_cny_per_mwh"]
     spared = spared_wires(scenario)
-    adder = wires - spared + fees + common["line_loss_cny_per_mwh"]
-    month_share = scenario.steps * dt_h / HOURS_PER_MONTH
+    adder = np.array([volume_fees(t) for t in tariffs]) - spared
     all_in = energy + adder
+    green = _green_rules(scenario, energy)
+    connected_mwh = _power(scenario)["connection_mwh"]
+    near_km = _given(market.direct_distance_max_km, rules["distance_max_km"])
+    far = np.array([site.plants_km > near_km for site in scenario.sites.values()])
     region = [list(scenario.sites).index(u.site) for u in scenario.storage.values()]
     discharge = [unit_facts(u)["efficiency_discharge"] for u in scenario.storage.values()]
-    price = market.carbon_price_cny_per_t
-    certificate = market.certificate_price_cny_per_mwh
     return {
         "grid_adder_cny_per_mwh": adder,
-        "ppa_price_cny_per_mwh": all_in + green_power["premium_cny_per_mwh"],
-        "demand_fee_cny_per_mw": np.array([t["demand_fee_cny_per_mw_month"] for t in tariffs]) * month_share,
+        "ppa_price_cny_per_mwh": green.pop("strike") + adder,
+        "demand_fee_cny_per_mw": np.array([t["demand_fee_cny_per_mw_month"] for t in tariffs])
+        * (scenario.steps * dt_h / HOURS_PER_MONTH),
         "green_cost_cny_per_mwh": np.full(len(tariffs), market.green_cost_cny_per_mwh),
+        "own_wires_cny_per_mwh": np.where(far, adder, 0.0),
+        "capacity_fee_cny": spared * rules["mean_load_factor"] * connected_mwh,
         "missed_online_cny_per_mwh": np.array(
             [c.missed_penalty_cny_per_mwh for c in scenario.online.values()], dtype=np.float64
         ),
         "missed_cny_per_mwh": np.array([c.missed_penalty_cny_per_mwh for c in scenario.deferrable.values()]),
         "work_terminal_cny_per_mwh": _work_price(scenario, all_in),
         "soc_terminal_cny_per_mwh": all_in[region] * np.array(discharge) if region else np.zeros(0),
-        "carbon_price_cny_per_kg": (carbon["ets_price_cny_per_t"] if price is None else price) / KG_PER_T,
-        "certificate_price_cny_per_mwh": float(
-            green_power["certificate_cny_per_mwh"] if certificate is None else certificate
-        ),
-        "green_target": market.green_target,
-        "direct_rule_cny_per_mwh": spared,
+        "carbon_price_cny_per_kg": _carbon_price(scenario) / KG_PER_T,
+        **green,
         "direct_generation_share": float(rules["self_used_of_generation_min"]),
         "direct_consumption_share": float(rules["self_used_of_consumption_min"]),
+        "reserve_price_cny_per_mwh": dt_h
+        * _given(market.reserve_penalty_cny_per_mwh_h, load_table("storage")["reserve"]["penalty_cny_per_mwh_h"]),
         "lost_load_cny_per_mwh": market.lost_load_cny_per_mwh,
         "diesel_cost_cny_per_mwh": float(load_table("storage")["diesel"]["cost_cny_per_mwh"]),
-        "diesel_carbon_kg_per_mwh": float(carbon["diesel_kg_per_mwh"]),
+        "diesel_carbon_kg_per_mwh": float(load_table("carbon")["diesel_kg_per_mwh"]),
     }
+
+
+def _green_rules(scenario: ScenarioConfig, energy: NDArray[np.float64]) -> dict[str, Any]:
+    """The accounts' shares and prices, and the strike price `[R]` of contracted power."""
+    market, table = scenario.market, load_table("tariffs")["green_power"]
+    certificate = _given(market.certificate_price_cny_per_mwh, table["certificate_cny_per_mwh"])
+    penalty = _given(market.green_penalty_cny_per_mwh, table["penalty_cny_per_mwh"])
+    bought = min(_given(market.certificate_share_max, table["certificate_share_max"]), market.green_target)
+    surcharge = _given(market.pue_surcharge_cny_per_mwh, load_table("cooling")["caps"]["surcharge_cny_per_mwh"])
+    strike = np.array(
+        [
+            _given(site.ppa_strike_cny_per_mwh, price + table["premium_cny_per_mwh"])
+            for site, price in zip(scenario.sites.values(), energy, strict=True)
+        ]
+    )
+    spared = spared_wires(scenario)
+    everywhere = np.ones_like(energy)
+    price = {
+        "green": certificate * everywhere,
+        "green_physical": max(penalty - certificate, 0.0) * everywhere,
+        "take_or_pay": strike,
+        "pue": surcharge * everywhere,
+        "direct_generation": spared,
+        "direct_consumption": spared,
+    }
+    return {
+        "strike": strike,
+        "owed_price_cny_per_mwh": np.stack([price[account] for account in ACCOUNTS], axis=-1),
+        "green_target": market.green_target,
+        "physical_target": market.green_target - bought,
+        "take_or_pay_share": _given(market.take_or_pay_share, table["take_or_pay_share"]),
+    }
+
+
+def _carbon_price(scenario: ScenarioConfig) -> NDArray[np.float64]:
+    """[R] CNY/t: the scenario's price everywhere, else what the province's market bills."""
+    given, billed = scenario.market.carbon_price_cny_per_t, load_table("carbon")["billed_cny_per_t"]
+    names = [site_row(table_name(s, c), f"sites.{s}")["tariff"] for s, c in scenario.sites.items()]
+    return np.array([billed.get(name, 0.0) if given is None else given for name in names], dtype=np.float64)
+
+
+def _given(value: float | None, table: float) -> float:
+    """What the scenario says, else what the table says."""
+    return float(table if value is None else value)
 
 
 def _work_price(scenario: ScenarioConfig, all_in: NDArray[np.float64]) -> NDArray[np.float64]:

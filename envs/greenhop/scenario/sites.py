@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,14 +34,32 @@ def tariff_rows(scenario: ScenarioConfig) -> list[dict[str, Any]]:
     return [tariffs[site_row(table_name(s, c), f"sites.{s}")["tariff"]] for s, c in scenario.sites.items()]
 
 
+def volume_fees(tariff: Mapping[str, Any]) -> float:
+    """Everything per MWh besides energy; a negotiated price includes it."""
+    common = load_table("tariffs")["common"]
+    return float(tariff["td_cny_per_mwh"] + sum(v for key, v in common.items() if key != "source"))
+
+
 def spared_wires(scenario: ScenarioConfig) -> NDArray[np.float64]:
     """[R] CNY/MWh of wires' fee that a site does not pay per energy: the province's under direct green supply, else 0.
 
-    Such sites pay the wires by connected capacity instead (Document 1192 of 2025).
+    Such sites pay the wires by connected capacity instead (Document 1192 of 2025), unless the market says otherwise.
     """
     fee = [t["td_cny_per_mwh"] for t in tariff_rows(scenario)]
-    direct = [site.tariff_mode == "direct_green" for site in scenario.sites.values()]
+    by_capacity = scenario.market.wires_by_capacity
+    direct = [by_capacity and site.tariff_mode == "direct_green" for site in scenario.sites.values()]
     return np.where(direct, fee, 0.0)
+
+
+def pue_caps(scenario: ScenarioConfig) -> NDArray[np.float64]:
+    """[R] what the mean PUE of a site may be: by side of the country for hubs, else by the kind of centre."""
+    caps = load_table("cooling")["caps"]
+    sides = [site_row(table_name(s, c), f"sites.{s}")["side"] for s, c in scenario.sites.items()]
+    kinds = [
+        f"hub_{side}" if site.centre == "hub" else site.centre
+        for side, site in zip(sides, scenario.sites.values(), strict=True)
+    ]
+    return np.array([caps[kind] for kind in kinds], dtype=np.float64)
 
 
 def locations_deg(scenario: ScenarioConfig) -> NDArray[np.float64]:

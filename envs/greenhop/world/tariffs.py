@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from greenhop.scenario.config import ScenarioConfig
-from greenhop.scenario.sites import tariff_rows
+from greenhop.scenario.sites import tariff_rows, volume_fees
 from greenhop.scenario.tables import load_table
 from greenhop.world.calendar import Calendar
 from greenhop.world.noise import ar1, pulses
@@ -74,12 +74,6 @@ def export_price(grid: Array, feed_in_cny_per_mwh: Array) -> Array:
     """Surplus earns the feed-in price, but never more than energy costs then: no arbitrage through the meter."""
     out: Array = np.minimum(feed_in_cny_per_mwh, grid)
     return out
-
-
-def volume_fees(tariff: Mapping[str, Any]) -> float:
-    """Everything per MWh besides energy; a negotiated price includes it."""
-    common = load_table("tariffs")["common"]
-    return float(tariff["td_cny_per_mwh"] + sum(v for key, v in common.items() if key != "source"))
 
 
 def limit(tariff: Mapping[str, Any], which: str) -> float:

@@ -112,9 +112,10 @@ def energy_mwh(share: Array, capacity_mw: list[float], dt_h: float) -> Array:
 
 
 def ppa_mwh(wind: Array, base_solar: Array, sites: list[SiteConfig], dt_h: float) -> Array:
-    """`[..., R]` contracted energy: wind like the site's, sun like that of the province's supply base."""
+    """`[..., R]` contracted energy: wind like the site's, sun like that of the province's supply base, flat blocks."""
     wind_mwh = energy_mwh(wind, [s.ppa_wind_mw for s in sites], dt_h)
-    return wind_mwh + energy_mwh(base_solar, [s.ppa_pv_mw for s in sites], dt_h)
+    block_mwh = dt_h * np.array([s.ppa_flat_mw for s in sites])
+    return wind_mwh + energy_mwh(base_solar, [s.ppa_pv_mw for s in sites], dt_h) + block_mwh
 
 
 def inflow_mwh(beam: Array, scenario: ScenarioConfig) -> Array:

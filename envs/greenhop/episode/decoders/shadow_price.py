@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from greenhop.episode.decoders.base import split_action
+from greenhop.physics.dynamics.accounts import duties, worth
 from greenhop.physics.dynamics.cool import facility_energy
 from greenhop.physics.ops import TINY, ceiling_at, fit, mix, per_class, per_pool, sum_at
 from greenhop.physics.params import FIXED_OVERHEAD_SHARE, Params
@@ -33,7 +34,7 @@ PRESSURE_CAP = 3.0  # a closed pool counts as three times overloaded
 class Prices(NamedTuple):
     """What the decoder believes electricity is worth, CNY/MWh."""
 
-    grid: Tensor  # [B, R] bought now, carbon included
+    grid: Tensor  # [B, R] bought now, carbon and accounts included
     ppa: Tensor  # [B, R] bought now, contracted green power where that is cheaper
     green: Tensor  # [B, R] own surplus now: what exporting it would earn, at least its marginal cost
     now: Tensor  # [B, R] marginal, between grid and green
@@ -71,6 +72,7 @@ class ShadowPriceDecoder:
     busy: Tensor  # [K] IT MWh that a MWh of work adds to an idle pool
     busy_online: Tensor  # [Z] the same for online work
     unit_share: Tensor  # [U] share of a unit in its site's storage power
+    held_mwh: Tensor  # [U] share of a unit in its site's reserve
 
     @property
     def parts(self) -> dict[str, tuple[int, ...]]:
@@ -91,7 +93,7 @@ class ShadowPriceDecoder:
         served = due + earliest_first(self._into_pools(wanted, left), scene.able - due)
         moved = self._migrate(bid["place"], scene, scene.backlog - served)
         load = self._load(presented, served, scene)
-        charge, discharge = self._store(bid["storage"], scene, load, paid, ceiling)
+        charge, discharge = self._store(bid["storage"], scene, state, load, paid, ceiling)
         return Plan(routed, presented, moved, served, charge, discharge, torch.zeros_like(charge))
 
     def _look(self, state: State, phase: Tensor, row: Row, seen: Seen) -> Scene:
@@ -112,22 +114,28 @@ class ShadowPriceDecoder:
             headroom=(room - work).clamp_min(0.0),
             crowd=self.config.congestion_cny_per_mwh * ((pressure - start) / (1.0 - start)).clamp_min(0.0),
             per_work=1.0 + (1.0 - FIXED_OVERHEAD_SHARE) * (row.pue_full - 1.0),
-            prices=self._prices(work, room, row, seen),
+            prices=self._prices(work, room, state, row, seen),
         )
 
-    def _prices(self, work: Tensor, room: Tensor, row: Row, seen: Seen) -> Prices:
-        """Marginal price of electricity now and at the leads, assuming today's even-paced load."""
+    def _prices(self, work: Tensor, room: Tensor, state: State, row: Row, seen: Seen) -> Prices:
+        """Marginal price of electricity now and at the leads, assuming today's even-paced load.
+
+        What a MWh changes on the accounts as they stand is part of its price.
+        """
         p = self.params
-        carbon = p.carbon_price_cny_per_kg * row.carbon_kg_per_mwh
-        grid = row.grid_price_cny_per_mwh + p.grid_adder_cny_per_mwh + carbon
-        green = torch.maximum(row.export_price_cny_per_mwh, p.green_cost_cny_per_mwh)
-        _, load = facility_energy(p, torch.minimum(work, room), room, row.pue_full)
+        it, load = facility_energy(p, torch.minimum(work, room), room, row.pue_full)
+        duty = duties(p, it, load, torch.zeros_like(load), row.green_mwh, row.ppa_mwh)
+        value = worth(p, state.owed_mwh + duty)
+        added = p.carbon_price_cny_per_kg * row.carbon_kg_per_mwh + value.load
+        grid = row.grid_price_cny_per_mwh + p.grid_adder_cny_per_mwh + added
+        used = p.own_wires_cny_per_mwh + value.load - value.own
+        green = torch.maximum(row.export_price_cny_per_mwh, p.green_cost_cny_per_mwh) + used
         width = SURPLUS_WIDTH * p.capacity_mwh.sum(-1)
         surplus = torch.sigmoid((row.green_mwh - load) / width)
         later = torch.sigmoid((seen.forecast_green_mwh - load.unsqueeze(1)) / width)
-        grid_later = seen.forecast_price_cny_per_mwh + (p.grid_adder_cny_per_mwh + carbon).unsqueeze(1)
+        grid_later = seen.forecast_price_cny_per_mwh + (p.grid_adder_cny_per_mwh + added).unsqueeze(1)
         ahead = grid_later + (green.unsqueeze(1) - grid_later) * later
-        ppa = torch.minimum(grid, p.ppa_price_cny_per_mwh)
+        ppa = torch.minimum(grid, p.ppa_price_cny_per_mwh + value.load - value.ppa)
         return Prices(grid, ppa, green, grid + (green - grid) * surplus, ahead.transpose(1, 2))
 
     def _route(self, bid: Tensor, scene: Scene) -> tuple[Tensor, Tensor]:
@@ -248,8 +256,13 @@ class ShadowPriceDecoder:
         """`[B, U]` each unit's share of what is positive of a region's quantity `[B, R]`."""
         return self._at_unit(per_region.clamp_min(0.0)) * self.unit_share
 
-    def _store(self, bid: Tensor, scene: Scene, load: Tensor, paid: Tensor, ceiling: Tensor) -> tuple[Tensor, Tensor]:
-        """`[B, U]` charge and discharge: buy below the day's mean price, surplus first; sell above it; shave peaks."""
+    def _store(
+        self, bid: Tensor, scene: Scene, state: State, load: Tensor, paid: Tensor, ceiling: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """`[B, U]` charge and discharge: buy below the day's mean price, surplus first; sell above it; shave peaks.
+
+        What the reserve needs is never sold, and bought back at once when it is missing.
+        """
         p, prices, width = self.params, scene.prices, self.config.width_cny_per_mwh
         short = load - scene.row.green_mwh
         value = self._at_unit((prices.ahead * self.day_weight).sum(-1)) + self.config.bid_cny_per_mwh * bid
@@ -258,7 +271,11 @@ class ShadowPriceDecoder:
         bought = torch.minimum(p.charge_limit_mwh - own, (self._share(ceiling - short) - own).clamp_min(0.0))
         charge = own * torch.sigmoid((kept - self._at_unit(prices.green)) / width)
         charge = charge + bought * torch.sigmoid((kept - self._at_unit(prices.grid)) / width)
-        deficit = torch.minimum(p.discharge_limit_mwh.expand_as(value), self._share(short))
+        spare = (state.soc_mwh - p.soc_min_mwh) * p.firm - self.held_mwh * self._at_unit(scene.row.grid_availability)
+        refill = torch.where(self.held_mwh > 0, -spare / (p.firm * p.efficiency_charge).clamp_min(TINY), 0.0)
+        charge = torch.maximum(charge, torch.minimum(refill, p.charge_limit_mwh))
+        may = torch.where(self.held_mwh > 0, spare.clamp_min(0.0), p.discharge_limit_mwh)
+        deficit = torch.minimum(torch.minimum(may, p.discharge_limit_mwh), self._share(short))
         sell = torch.sigmoid((self._at_unit(prices.grid) - p.wear_cny_per_mwh - value) / width)
         shaved = torch.minimum(deficit, self._share(short - torch.maximum(paid, ceiling)))
         net = charge - torch.maximum(deficit * sell, shaved)
@@ -277,6 +294,8 @@ def shadow_price(params: Params, config: DecoderConfig) -> ShadowPriceDecoder:
     steps = torch.tensor([round(h / p.dt_h) for h in LEADS_H], dtype=p.dtype, device=p.device)
     flat = p.slack.reshape(p.period, -1)
     totals = p.discharge_limit_mwh @ p.unit_of_region
+    firm = p.firm * (p.soc_max_mwh - p.soc_min_mwh)
+    reserve = p.reserve_mwh / (firm @ p.unit_of_region).clamp_min(TINY)
     return ShadowPriceDecoder(
         params=p,
         config=config,
@@ -286,6 +305,7 @@ def shadow_price(params: Params, config: DecoderConfig) -> ShadowPriceDecoder:
         busy=1.0 - p.deferrable_pool @ p.idle_share,
         busy_online=1.0 - p.online_pool @ p.idle_share,
         unit_share=p.discharge_limit_mwh / totals[p.unit_region] if len(p.units) else totals[:0],
+        held_mwh=firm * reserve[p.unit_region],
     )
 
 

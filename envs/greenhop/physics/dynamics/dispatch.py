@@ -50,20 +50,24 @@ def follow_plan(p: Params, plan: Dispatch, row: Row, limits: Limits) -> Power:
     return Power(ppa, grid, diesel, need - grid, export, curtail)
 
 
-def merit_order(p: Params, row: Row, limits: Limits) -> Power:
-    """Cheapest source first; exportable green left over is exported if that pays, all other green is curtailed."""
+def merit_order(p: Params, row: Row, limits: Limits, own_worth: Tensor, ppa_worth: Tensor) -> Power:
+    """Cheapest source first; exportable green left over is exported if that pays, all other green is curtailed.
+
+    `own_worth` and `ppa_worth` `[B, R]` CNY/MWh are what green power saves elsewhere when it is used.
+    """
     load, meter, e_max = limits
     grid_price = (
         row.grid_price_cny_per_mwh + p.grid_adder_cny_per_mwh + p.carbon_price_cny_per_kg * row.carbon_kg_per_mwh
     )
-    green_price = p.green_cost_cny_per_mwh.expand_as(load)
-    export_pays = row.export_price_cny_per_mwh > green_price
-    ppa_price = p.ppa_price_cny_per_mwh.expand_as(load)
+    green_cost = p.green_cost_cny_per_mwh.expand_as(load)
+    export_pays = row.export_price_cny_per_mwh > green_cost
+    used = p.own_wires_cny_per_mwh - own_worth
+    ppa_price = p.ppa_price_cny_per_mwh - ppa_worth
     ppa_max = torch.minimum(row.ppa_mwh, meter)
     grid_first = grid_price < ppa_price
     ppa_room = torch.where(grid_first, torch.zeros_like(meter), ppa_max)
     price = torch.stack(
-        (green_price, torch.maximum(green_price, row.export_price_cny_per_mwh), ppa_price, grid_price), -1
+        (green_cost + used, torch.maximum(green_cost, row.export_price_cny_per_mwh) + used, ppa_price, grid_price), -1
     )
     offered = torch.stack((row.green_mwh - e_max, e_max, ppa_room, meter - ppa_room), -1)
     bound_green, free_green, ppa, grid = _fill(load, price, offered).unbind(-1)

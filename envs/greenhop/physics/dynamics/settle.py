@@ -1,6 +1,8 @@
-"""What the step costs: energy, network, penalties, and the increments of demand charge and green share."""
+"""What the step costs: energy, network, penalties, and the increments of demand charge and accounts."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -15,18 +17,10 @@ def meter_peak(p: Params, flows: Flows, peak: Tensor) -> Tensor:
     return torch.maximum(peak, (flows.grid_mwh + flows.ppa_mwh) / p.dt_h)
 
 
-def green_gap(p: Params, flows: Flows, gap: Tensor) -> Tensor:
-    """`[B, R]` MWh: running `target·facility − green used`; CSP discharge counts as green."""
-    solar_heat = per_region(flows.discharge_mwh * p.is_csp, p.unit_of_region)
-    used = flows.green_mwh - flows.curtail_mwh - flows.export_mwh + flows.ppa_mwh + solar_heat
-    return gap + p.green_target * flows.facility_mwh - used
-
-
-def direct_gap(p: Params, flows: Flows, gap: Tensor) -> Tensor:
-    """`[B, R, 2]` MWh: running `share·generation − used` and `share·facility − used`, used = own green kept on site."""
-    used = flows.green_mwh - flows.curtail_mwh - flows.export_mwh
-    owed = (p.direct_generation_share * flows.green_mwh, p.direct_consumption_share * flows.facility_mwh)
-    return gap + torch.stack(owed, dim=-1) - used.unsqueeze(-1)
+def reserve_short(p: Params, row: Row, soc: Tensor) -> Tensor:
+    """`[B, R]` MWh that grid-forming stores lack of the reserve a site must hold while the grid is there."""
+    held = per_region((soc - p.soc_min_mwh) * p.firm, p.unit_of_region)
+    return (p.reserve_mwh * row.grid_availability - held).clamp_min(0.0)
 
 
 def carbon_kg(p: Params, row: Row, grid_mwh: Tensor, diesel_mwh: Tensor) -> Tensor:
@@ -45,27 +39,29 @@ def _total(per_region: Tensor) -> Tensor:
     return per_region.sum(-1)
 
 
-def step_costs(p: Params, row: Row, flows: Flows, before: State, after: State, terminal: Tensor) -> Tensor:
-    """`[B, len(COST_TERMS)]` CNY, stacked in the order of `CostTerms`."""
+def step_costs(
+    p: Params, row: Row, flows: Flows, before: State, after: State, owed: Mapping[str, Tensor], terminal: Tensor
+) -> Tensor:
+    """`[B, len(COST_TERMS)]` CNY, stacked in the order of `CostTerms`; `owed` holds the terms `[B]` of the accounts."""
     missed = (flows.missed_online_mwh.sum(1) * p.missed_online_cny_per_mwh).sum(-1) + (
         flows.missed_mwh.sum(1) * p.missed_cny_per_mwh
     ).sum(-1)
-    gap = after.green_gap_mwh.clamp_min(0.0) - before.green_gap_mwh.clamp_min(0.0)
-    broken = (after.direct_gap_mwh.clamp_min(0.0) - before.direct_gap_mwh.clamp_min(0.0)).sum(-1)
+    own = flows.green_mwh - flows.curtail_mwh - flows.export_mwh
     terms = CostTerms(
         grid_energy=_total(flows.grid_mwh * (row.grid_price_cny_per_mwh + p.grid_adder_cny_per_mwh)),
         ppa=_total(flows.ppa_mwh * p.ppa_price_cny_per_mwh),
         green_om=_total((flows.green_mwh - flows.curtail_mwh) * p.green_cost_cny_per_mwh),
         export=-_total(flows.export_mwh * row.export_price_cny_per_mwh),
         demand=_total((after.peak_mw - before.peak_mw) * p.demand_fee_cny_per_mw),
-        carbon=_total(flows.carbon_kg) * p.carbon_price_cny_per_kg,
+        carbon=_total(flows.carbon_kg * p.carbon_price_cny_per_kg),
         network=_total(flows.data_gb * p.link_price_cny_per_gb),
         storage=_total(flows.discharge_mwh * p.wear_cny_per_mwh),
         diesel=_total(flows.diesel_mwh) * p.diesel_cost_cny_per_mwh,
         unserved=_total(flows.unserved_mwh) * p.lost_load_cny_per_mwh,
         missed=missed,
-        green_gap=_total(gap) * p.certificate_price_cny_per_mwh,
-        direct_rule=_total(broken * p.direct_rule_cny_per_mwh),
+        wires=_total(own * p.own_wires_cny_per_mwh + p.capacity_fee_cny),
+        reserve=_total(reserve_short(p, row, after.soc_mwh)) * p.reserve_price_cny_per_mwh,
         terminal=terminal,
+        **owed,
     )
     return torch.stack(terms, dim=-1)
