@@ -295,8 +295,8 @@ class DecoderConfig(Model):
 
     name: str = "shadow_price"
     """Which decoder turns an action into a plan."""
-    bid_cny_per_mwh: Positive = 300.0
-    """What a bid of 1 is worth, CNY per MWh."""
+    bid_cny_per_mwh: Positive = 450.0
+    """What a bid of 1 is worth, CNY per MWh; near zero a bid is worth a third of its share of that."""
     width_cny_per_mwh: Positive = 40.0
     """Width of a decision between two prices, CNY per MWh: each width of difference multiplies the odds by e."""
     migrate_rate_per_h: Fraction = 0.2

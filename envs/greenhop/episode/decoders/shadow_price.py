@@ -28,6 +28,8 @@ GAIN_WIDTHS = (
     8.0  # what migration is believed to save is capped at this many widths, so that bids can overrule it: assumption
 )
 OFFER_WIDTHS = 4.0  # a cohort's own offer leaves today's price by no more than this many widths: assumption
+OPENING = 4.0  # rate at which the highest bid opens what is left of the connection, per episode: assumption
+OPENING_AT_ZERO = 0.05  # share of it that a bid has near zero, growing with its square: assumption
 PRESSURE_CAP = 3.0  # a closed pool counts as three times overloaded
 
 
@@ -51,6 +53,7 @@ class Scene(NamedTuple):
     movable: Tensor  # [B, 1, K, S]
     room: Tensor  # [B, R, P]
     headroom: Tensor  # [B, R, P] room beyond an even pace of everything
+    free: Tensor  # [B, R, P] room beyond the online work that arrives here
     crowd: Tensor  # [B, R, P] CNY per MWh of work that a crowded pool adds to the price of using it
     per_work: Tensor  # [B, R] facility MWh per MWh of IT
     prices: Prices
@@ -78,7 +81,7 @@ class ShadowPriceDecoder:
     def parts(self) -> dict[str, tuple[int, ...]]:
         """Named blocks of the action."""
         r, k = len(self.params.regions), len(self.params.deferrable)
-        return {"place": (r, k), "time": (r, k), "storage": (len(self.params.units),), "route": (r,), "ceiling": (r,)}
+        return {"place": (r, k), "time": (r, k), "storage": (len(self.params.units),), "route": (r, len(self.params.online)), "ceiling": (r,)}
 
     def __call__(self, action: Tensor, state: State, row: Row, seen: Seen) -> Plan:
         """`action` `[B, A]`; zero follows prices. Values outside −1…1 are clipped."""
@@ -86,8 +89,10 @@ class ShadowPriceDecoder:
         phase = phase_of(p, state)
         scene = self._look(state, phase, row, seen)
         routed, presented = self._route(bid["route"], scene)
-        due, left = self._due(bid["time"], scene, presented)
         paid, ceiling = self._ceiling(bid["ceiling"], state, row)
+        due = self._due(bid["time"], scene, presented)
+        due = self._under(bid["ceiling"], due, paid + row.green_mwh, presented, scene)
+        left = self._left(presented, due, scene)
         load = self._load(presented, due, scene)
         wanted = self._optional(bid["time"], scene, phase, scene.able - due, load, ceiling + row.green_mwh)
         served = due + earliest_first(self._into_pools(wanted, left), scene.able - due)
@@ -101,7 +106,8 @@ class ShadowPriceDecoder:
         p = self.params
         room, slack = pool_room(p, row), p.slack.index_select(0, phase).unsqueeze(1)
         pace = (state.backlog_mwh / (slack + 1.0)).sum(-1)
-        work = per_pool(row.online_mwh, p.online_pool) + per_pool(pace, p.deferrable_pool)
+        online = per_pool(row.online_mwh, p.online_pool)
+        work = online + per_pool(pace, p.deferrable_pool)
         pressure = (work / room.clamp_min(TINY)).clamp_max(PRESSURE_CAP)
         start = self.config.congestion_from
         return Scene(
@@ -112,6 +118,7 @@ class ShadowPriceDecoder:
             movable=p.movable.index_select(0, phase).unsqueeze(1),
             room=room,
             headroom=(room - work).clamp_min(0.0),
+            free=(room - online).clamp_min(0.0),
             crowd=self.config.congestion_cny_per_mwh * ((pressure - start) / (1.0 - start)).clamp_min(0.0),
             per_work=1.0 + (1.0 - FIXED_OVERHEAD_SHARE) * (row.pue_full - 1.0),
             prices=self._prices(work, room, state, row, seen),
@@ -144,17 +151,27 @@ class ShadowPriceDecoder:
         cost = (scene.prices.now * scene.per_work).unsqueeze(-1) * self.busy_online + per_class(
             scene.crowd, p.online_pool
         )
-        worth = self.config.bid_cny_per_mwh * bid.unsqueeze(-1) - cost
+        worth = self._price(bid) - cost
         data = p.link_price_cny_per_gb.unsqueeze(-1) * p.route_gb_per_mwh
         gain = worth.index_select(1, p.link_target) - worth.index_select(1, p.link_source) - data
         routed = online.index_select(1, p.link_source) * self._shares(gain, p.route_allowed)
-        routed = routed * self._admitted(routed, p.online_pool, scene)
+        routed = routed * self._admitted(routed, bid, p.online_pool, scene)
         return routed, online - sum_at(routed, p.links_out) + sum_at(routed, p.links_in)
 
-    def _admitted(self, pace: Tensor, pool: Tensor, scene: Scene) -> Tensor:
-        """`[B, L, classes]` share of the arriving `pace` that the destinations' headroom takes in."""
-        fits = per_class(fit(per_pool(sum_at(pace, self.params.links_in), pool), scene.headroom), pool)
-        return fits.index_select(1, self.params.link_target)
+    def _price(self, bid: Tensor) -> Tensor:
+        """CNY per MWh that a bid stands for: `bid_cny_per_mwh` at the ends of its range, a third in proportion near zero."""
+        return self.config.bid_cny_per_mwh * bid * (1.0 + 2.0 * bid * bid) / 3.0
+
+    def _admitted(self, pace: Tensor, bid: Tensor, pool: Tensor, scene: Scene) -> Tensor:
+        """`[B, L, classes]` share of the arriving `pace` that the destinations take in.
+
+        Without a bid that is what their headroom carries; the highest bid for a class counts all that online work of
+        their own leaves of the pool, and puts off what waits there.
+        """
+        spare = per_class(scene.headroom, pool)
+        most = spare + (per_class(scene.free, pool) - spare) * bid.clamp_min(0.0)
+        arriving = per_class(per_pool(sum_at(pace, self.params.links_in), pool), pool)
+        return fit(arriving, most).index_select(1, self.params.link_target)
 
     def _shares(self, gain: Tensor, allowed: Tensor) -> Tensor:
         """Softmax over {stay, links out of the source}: `[B, L, classes]` shares; `gain` in CNY/MWh over staying."""
@@ -171,7 +188,23 @@ class ShadowPriceDecoder:
         p = self.params
         connection = p.connection_mwh * row.grid_availability
         paid = torch.minimum(state.peak_mw * p.dt_h, connection)
-        return paid, paid * (1.0 + bid.clamp_max(0.0)) + (connection - paid) * bid.clamp_min(0.0)
+        opening = OPENING / p.steps * bid.clamp_min(0.0) * (OPENING_AT_ZERO + (1.0 - OPENING_AT_ZERO) * bid * bid)
+        return paid, paid + (connection - paid) * opening.clamp_max(1.0)
+
+    def _under(self, bid: Tensor, due: Tensor, allowed: Tensor, presented: Tensor, scene: Scene) -> Tensor:
+        """Work `[B, R, K, S]` that must run, with the share −`bid` of what would import more than `allowed` put off."""
+        p = self.params
+        none = torch.zeros_like(due)
+        more = (due.sum(-1) * self.busy).sum(-1) * scene.per_work
+        spare = (allowed - self._load(presented, none, scene)).clamp_min(0.0)
+        held = (-bid).clamp_min(0.0) * (1.0 - fit(more, spare))
+        return due * (1.0 - held)[:, :, None, None]
+
+    def _left(self, presented: Tensor, due: Tensor, scene: Scene) -> Tensor:
+        """`[B, R, P]` room that online and due work leave."""
+        p = self.params
+        used = per_pool(presented, p.online_pool) + per_pool(due.sum(-1), p.deferrable_pool)
+        return (scene.room - used).clamp_min(0.0)
 
     def _load(self, presented: Tensor, served: Tensor, scene: Scene) -> Tensor:
         """`[B, R]` facility MWh if this work runs."""
@@ -186,7 +219,7 @@ class ShadowPriceDecoder:
         pool = self.params.deferrable_pool
         return work * per_class(fit(per_pool(work, pool), room), pool)
 
-    def _due(self, bid: Tensor, scene: Scene, presented: Tensor) -> tuple[Tensor, Tensor]:
+    def _due(self, bid: Tensor, scene: Scene, presented: Tensor) -> Tensor:
         """`[B, R, K, S]` work that must run now, and the room `[B, R, P]` it leaves.
 
         That is what would come too late if from now on the class had a share `reserve` of what its pool leaves it;
@@ -196,11 +229,12 @@ class ShadowPriceDecoder:
         left = (scene.room - per_pool(presented, p.online_pool)).clamp_min(0.0)
         pace = (scene.backlog / (scene.slack + 1.0)).sum(-1)
         part = pace / per_class(per_pool(pace, pool), pool).clamp_min(TINY)
-        reserve = c.reserve + (PATIENT_RESERVE - c.reserve) * (-bid).clamp_min(0.0)
-        later = (per_class(left, pool) * part * reserve).unsqueeze(-1) * scene.slack
+        patience = (-bid).clamp_min(0.0)
+        hopes = per_class(left, pool) * c.reserve
+        hopes = hopes + (per_class(scene.room, pool) - hopes) * patience
+        later = (hopes * part).unsqueeze(-1) * scene.slack
         must = (scene.backlog.cumsum(-1) - later).amax(-1).clamp_min(0.0)
-        due = earliest_first(self._into_pools(must, left), scene.able)
-        return due, (left - per_pool(due.sum(-1), pool)).clamp_min(0.0)
+        return earliest_first(self._into_pools(must, left), scene.able)
 
     def _optional(
         self, bid: Tensor, scene: Scene, phase: Tensor, able: Tensor, load: Tensor, allowed: Tensor
@@ -216,7 +250,7 @@ class ShadowPriceDecoder:
         expected = mix(prices.ahead, weight).reshape(scene.backlog.shape)
         cap = OFFER_WIDTHS * c.width_cny_per_mwh
         even = c.width_cny_per_mwh * torch.log(scene.slack.clamp_min(TINY))  # at equal prices an even pace
-        offer = now + (expected - now).clamp(-cap, cap) + c.bid_cny_per_mwh * bid.unsqueeze(-1) - even
+        offer = now + (expected - now).clamp(-cap, cap) + self._price(bid).unsqueeze(-1) - even
         energy = self.busy * scene.per_work.unsqueeze(-1)
         contracted = torch.minimum(allowed, green + scene.row.ppa_mwh)
         taken = torch.zeros_like(able[..., 0])
@@ -239,13 +273,15 @@ class ShadowPriceDecoder:
         data = p.link_price_cny_per_gb.unsqueeze(-1) * p.migrate_gb_per_mwh
         saved = cost.index_select(1, p.link_source) - there - data - p.restart_overhead * there
         pull = bid.index_select(1, p.link_target) - bid.index_select(1, p.link_source)
+        price_bid = self._price(bid)
+        pull_price = price_bid.index_select(1, p.link_target) - price_bid.index_select(1, p.link_source)
         cap = GAIN_WIDTHS * c.width_cny_per_mwh
-        share = self._shares(saved.clamp(-cap, cap) + c.bid_cny_per_mwh * pull, p.migrate_allowed)
+        share = self._shares(saved.clamp(-cap, cap) + pull_price, p.migrate_allowed)
         rate = min(1.0, c.migrate_rate_per_h * p.dt_h)
         share = share * (rate + (1.0 - rate) * pull.clamp(0.0, 1.0))
         free = waiting * scene.movable
         pace = share * (free / (scene.slack + 1.0)).sum(-1).index_select(1, p.link_source)
-        share = share * self._admitted(pace, pool, scene)
+        share = share * self._admitted(pace, bid, pool, scene)
         return free.index_select(1, p.link_source) * share.unsqueeze(-1)
 
     def _at_unit(self, per_region: Tensor) -> Tensor:
@@ -265,7 +301,7 @@ class ShadowPriceDecoder:
         """
         p, prices, width = self.params, scene.prices, self.config.width_cny_per_mwh
         short = load - scene.row.green_mwh
-        value = self._at_unit((prices.ahead * self.day_weight).sum(-1)) + self.config.bid_cny_per_mwh * bid
+        value = self._at_unit((prices.ahead * self.day_weight).sum(-1)) + self._price(bid)
         kept = p.efficiency_charge * p.efficiency_discharge * (value - p.wear_cny_per_mwh)
         own = torch.minimum(p.charge_limit_mwh.expand_as(value), self._share(-short))
         bought = torch.minimum(p.charge_limit_mwh - own, (self._share(ceiling - short) - own).clamp_min(0.0))
