@@ -46,8 +46,9 @@ def groups() -> dict[str, dict[str, type[BaseModel]]]:
     from greenhop.scenario.config import ScenarioConfig
     from greenhop_agents.base.cli import Settings
     from greenhop_agents.benchmark.plan import BenchmarkConfig
-    from greenhop_agents.learners.ppo import PpoConfig
-    from greenhop_agents.learners.shac import ShacConfig
+    from greenhop_agents.learners.algorithms.es import EsConfig
+    from greenhop_agents.learners.algorithms.ppo import PpoConfig
+    from greenhop_agents.learners.algorithms.shac import ShacConfig
     from greenhop_agents.studies.margins import MarginsConfig
     from greenhop_agents.training.cloning import WarmStart
 
@@ -59,6 +60,7 @@ def groups() -> dict[str, dict[str, type[BaseModel]]]:
             **{f"{name}: inputs[].options.": layout.options for name, layout in layouts.items()},
         },
         "Agents": {
+            "agent=linear_es, constant_es: agent.options.": EsConfig,
             "agent=ppo: agent.options.": PpoConfig,
             "agent=shac: agent.options.": ShacConfig,
             "agent.warm_start.": WarmStart,
