@@ -48,8 +48,9 @@ def groups() -> dict[str, dict[str, type[BaseModel]]]:
     from greenhop.scenario.config import ScenarioConfig
     from greenhop_agents.base.cli import Settings
     from greenhop_agents.benchmark.plan import BenchmarkConfig
-    from greenhop_agents.learners.ppo import PpoConfig
-    from greenhop_agents.learners.shac import ShacConfig
+    from greenhop_agents.learners.algorithms.es import EsConfig
+    from greenhop_agents.learners.algorithms.ppo import PpoConfig
+    from greenhop_agents.learners.algorithms.shac import ShacConfig
     from greenhop_agents.studies.felt import FeltConfig
     from greenhop_agents.studies.margins import MarginsConfig
     from greenhop_agents.training.cloning import WarmStart
@@ -63,6 +64,7 @@ def groups() -> dict[str, dict[str, type[BaseModel]]]:
         },
         "Single jobs, from Python": {"JobStatistics.": JobStatistics, "TraceOptions.": TraceOptions},
         "Agents": {
+            "agent=linear_es, constant_es: agent.options.": EsConfig,
             "agent=ppo: agent.options.": PpoConfig,
             "agent=shac: agent.options.": ShacConfig,
             "agent.warm_start.": WarmStart,

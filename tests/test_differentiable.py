@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from greenhop.engines.differentiable import CompiledOutcome, Outcome, Pull, Step, floats, outcome, pull_back
+from greenhop.engines.compiled import tick
+from greenhop.engines.differentiable import CompiledOutcome, Pull, Step, floats, pull_back
 from greenhop.episode.simulator import Carry, Simulator
 from tests.marks import needs_compiler
 from tests.sims import day_sim
@@ -46,7 +47,7 @@ def test_the_gradient_of_the_compiled_step_is_the_gradient() -> None:
     sim = day_sim("tri3", dtype=torch.float64)
     carry, actions = episodes(sim)
     compiled = CompiledOutcome(sim)
-    ours, theirs = (gradient(step, carry, actions) for step in (compiled, partial(outcome, sim)))
+    ours, theirs = (gradient(step, carry, actions) for step in (compiled, partial(tick, sim)))
     assert theirs.abs().amax((1, 2)).min() > 0.0
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9 * float(theirs.abs().max()))
 
@@ -56,7 +57,7 @@ def test_the_compiled_step_without_gradient_is_the_step() -> None:
     carry, actions = episodes(sim)
     compiled = CompiledOutcome(sim)
     with torch.no_grad():
-        ours, theirs = compiled(carry, actions[0]), outcome(sim, carry, actions[0])
+        ours, theirs = compiled(carry, actions[0]), tick(sim, carry, actions[0])
     for a, b in zip(tree_leaves(ours), tree_leaves(theirs), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-5 * max(float(b.abs().max()), 1.0))
     assert "backward" not in vars(compiled)  # nobody asked for it
@@ -67,10 +68,12 @@ def test_machine_code_gives_the_gradient() -> None:
     """What once was wrong: single bids whose derivative a compiler got wrong by up to half."""
     sim = day_sim("pair2")
     carry, (action, *_) = episodes(sim)
-    after, seen = outcome(sim, carry, action)
+    after, seen = tick(sim, carry, action)
     random = torch.Generator().manual_seed(0)
-    state, given = ([torch.randn(x.shape, generator=random) for x in xs] for xs in (floats(after.state), seen))
-    state_grad, action_grad = pull_back(partial(outcome, sim), carry, action, Pull(tuple(state), Outcome(*given)))
+    state, given = (
+        [torch.randn(x.shape, generator=random) for x in xs] for xs in (floats(after.state), (seen.obs, seen.reward))
+    )
+    state_grad, action_grad = pull_back(partial(tick, sim), carry, action, Pull(tuple(state), *given))
     compiled = CompiledOutcome(sim)
     ours = compiled.backward.batch_first(sim.bank.table, [*carry.state, action, *state, *given])
     for a, b in zip(ours, (*state_grad, action_grad), strict=True):

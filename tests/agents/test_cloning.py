@@ -12,7 +12,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ConfigError
-from greenhop_agents.learners.learner import build_learner
 from greenhop_agents.policies.policy import Policy
 from greenhop_agents.policies.rules import PriceFollow, Stay
 from greenhop_agents.scoring.bounds import episode_bounds, episode_plans
@@ -20,6 +19,7 @@ from greenhop_agents.scoring.evaluate import evaluate
 from greenhop_agents.training.cloning import Written, demonstrate, distance, find_teacher, parse_warm_start, warm_start
 from greenhop_agents.training.train import train
 from tests.agents.test_training import SMALL, config_of, ignore
+from tests.agents.toy import learner_on
 
 STARTS = [30, 180]
 
@@ -58,19 +58,19 @@ def test_with_a_driver_the_teacher_speaks_in_states_the_driver_came_through(mome
 
 
 def test_cloning_clairvoyant_plans_beats_price_following_on_days_never_seen(day: Simulator) -> None:
-    learner = build_learner(day, "ppo", {"num_envs": 1, "horizon": 1, "network": {"width": 32, "layers": 1}}, 0)
-    actor = learner.agent.actor
+    learner = learner_on(day, "ppo", {"num_envs": 1, "horizon": 1, "network": {"width": 32, "layers": 1}}, 0)
+    actor = learner.actor
     config = parse_warm_start({"teacher": "optimal", "episodes": 24, "epochs": 15, "batch_size": 128})
     losses = warm_start(day, actor.act, actor.parameters(), config, 0, ignore)
     assert len(losses) == 15
     assert losses[-1] < 0.5 * losses[0]
     held_out = build_simulator(day.scenario, "val", year_ids=[0])
-    assert cost(held_out, learner.policy("clone")) < cost(held_out, PriceFollow())
+    assert cost(held_out, learner.policy()) < cost(held_out, PriceFollow())
 
 
 def test_in_later_rounds_the_learner_drives(moment: Simulator) -> None:
-    learner = build_learner(moment, "shac", {"num_envs": 1, "network": {"width": 8, "layers": 0}}, 0)
-    actor = learner.agent.actor
+    learner = learner_on(moment, "shac", {"num_envs": 1, "network": {"width": 8, "layers": 0}}, 0)
+    actor = learner.actor
     notes: list[str] = []
     config = parse_warm_start({"teacher": "optimal", "episodes": 2, "epochs": 3, "dagger_rounds": 1})
     losses = warm_start(moment, actor.act, actor.parameters(), config, 0, lambda _, __, note="": notes.append(note))

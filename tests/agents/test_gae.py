@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from greenhop_agents.learners.algorithms.shac import td_lambda
 from greenhop_agents.learners.gae import gae
-from greenhop_agents.learners.shac import td_lambda
 
 NO_END = torch.zeros(3, 1, dtype=torch.bool)
 

@@ -11,12 +11,11 @@ import torch
 from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ConfigError
 from greenhop_agents.base.hardware import waits
-from greenhop_agents.learners import ppo, shac
-from greenhop_agents.learners.learner import build_learner
+from greenhop_agents.learners.algorithms import ppo, shac
 from greenhop_agents.learners.networks import matrix_products
 from greenhop_agents.policies.rules import PriceFollow
 from greenhop_agents.scoring.evaluate import evaluate
-from tests.agents.toy import STEPS, A, B, Toy, toy_learner, toy_score
+from tests.agents.toy import STEPS, A, B, Toy, learner_on, toy_learner, toy_score
 
 NET = {"kind": "mlp", "width": 32, "layers": 2}
 UNPRICED = {"shaping": False}  # the toy has no terminal prices
@@ -39,7 +38,7 @@ def test_a_learner_nearly_reaches_the_riccati_optimum(case: str) -> None:
     learner = toy_learner(kind, options, toy=toy)
     for i in range(updates):
         learner.learn_once(i / updates)
-    assert toy_score(toy, learner.agent.actor.act) > CLOSE
+    assert toy_score(toy, learner.actor.act) > CLOSE
 
 
 def cost(sim: Simulator, policy: Any) -> float:
@@ -51,34 +50,34 @@ def cost(sim: Simulator, policy: Any) -> float:
 def test_the_analytic_gradient_beats_price_following_on_pair2(day: Simulator) -> None:
     options = {"horizon": 0, "num_envs": 32, "learning_rate": 5e-3, "network": {"width": 32}}
     updates = 16
-    learner = build_learner(day, "shac", options, 0)
+    learner = learner_on(day, "shac", options, 0)
     for i in range(updates):
         learner.learn_once(i / updates)
     held_out = build_simulator(day.scenario, "val", year_ids=[0])
-    assert cost(held_out, learner.policy("shac")) < cost(held_out, PriceFollow())
+    assert cost(held_out, learner.policy()) < cost(held_out, PriceFollow())
 
 
 @pytest.mark.slow
 def test_ppo_beats_price_following_on_pair2(day: Simulator) -> None:
     options = {"num_envs": 128, "network": {"width": 32, "layers": 1, "log_std": -1.5}}
-    learner = build_learner(day, "ppo", options, 0)
+    learner = learner_on(day, "ppo", options, 0)
     for _ in range(12):
         learner.learn_once(0.0)
     held_out = build_simulator(day.scenario, "val", year_ids=[0])
-    assert cost(held_out, learner.policy("ppo")) < cost(held_out, PriceFollow())
+    assert cost(held_out, learner.policy()) < cost(held_out, PriceFollow())
 
 
 def test_the_analytic_gradient_is_the_derivative_of_the_episode_reward() -> None:
     toy = Toy()
     options = {"horizon": 0, "num_envs": 8, "network": NET}
     learner = toy_learner("shac", options, toy=toy)
-    agent = learner.agent
+    agent = learner
     assert isinstance(agent, shac.Shac)
     agent.noise.zero_()
     weight = agent.actor.get_parameter("mean.6.bias")
 
     def objective() -> torch.Tensor:
-        return shac.collect(toy.as_simulator(), agent)[0].objective
+        return shac.collect(agent)[0].objective
 
     (grad,) = torch.autograd.grad(objective(), weight)
     h = 1e-2
@@ -94,19 +93,19 @@ def test_windows_of_a_staggered_fleet_cover_the_whole_episode() -> None:
     toy = Toy()
     options = {"horizon": 4, "num_envs": 9, "critic_warmup": 0, "network": NET}
     learner = toy_learner("shac", options, toy=toy)
-    assert sorted(set(learner.agent.fleet.t.tolist())) == [0, 4, 8]
-    assert (learner.agent.fleet.carry.state.t.numpy() == learner.agent.fleet.t).all()
+    assert sorted(set(learner.fleet.t.tolist())) == [0, 4, 8]
+    assert (learner.fleet.carry.state.t.numpy() == learner.fleet.t).all()
     learner.learn_once(0.0)
-    assert (learner.agent.fleet.carry.state.t.numpy() == learner.agent.fleet.t).all()
+    assert (learner.fleet.carry.state.t.numpy() == learner.fleet.t).all()
 
 
 @pytest.mark.parametrize("bootstrap", [False, True])
 def test_ppo_adds_the_value_of_the_final_observation_only_where_asked(bootstrap: bool) -> None:
     toy = Toy()
     options = {"horizon": STEPS, "num_envs": 4, "bootstrap": bootstrap, "network": NET} | UNPRICED
-    agent = toy_learner("ppo", options, toy=toy).agent
+    agent = toy_learner("ppo", options, toy=toy)
     assert isinstance(agent, ppo.Ppo)
-    rollout, _ = ppo.collect(toy.as_simulator(), agent)
+    rollout, _ = ppo.collect(agent)
     last = rollout.obs[-1, :, :2] / 2.0
     final = last @ A.T + torch.tanh(rollout.bid[-1]) @ B.T
     value = agent.critic(torch.cat((2.0 * final, torch.ones(4, 1)), -1)).detach() * agent.scale
@@ -120,7 +119,7 @@ def weights_after_an_update(**options: Any) -> torch.Tensor:
     chosen = {"horizon": STEPS, "num_envs": 16, "target_kl": None, "network": NET} | UNPRICED | options
     learner = toy_learner("ppo", chosen)
     learner.learn_once(0.0)
-    return torch.nn.utils.parameters_to_vector(learner.agent.actor.parameters()).detach()
+    return torch.nn.utils.parameters_to_vector(learner.actor.parameters()).detach()
 
 
 def test_an_update_in_bfloat16_is_close_to_one_in_float32() -> None:
@@ -160,14 +159,14 @@ def test_the_learning_rate_falls_where_kl_is_large_and_rises_where_it_is_small()
 def test_a_captured_update_is_the_update_and_waits_for_nothing(kind: str) -> None:
     day = build_simulator("pair2", "train", overrides=["episode.length_h=24"], year_ids=[0], device="cuda")
     learners = [
-        build_learner(day, kind, {"num_envs": 64, "horizon": 6, "critic_warmup": 1, "compile": True, "graph": graph}, 0)
+        learner_on(day, kind, {"num_envs": 64, "horizon": 6, "critic_warmup": 1, "compile": True, "graph": graph}, 0)
         for graph in (False, True)
     ]
     for i in range(6):
-        eager, captured = (learner.learn_once(i / 6)["rollout/saving_mean"].clone() for learner in learners)
+        eager, captured = (learner.learn_once(i / 6)["rollout/ep_rew_mean"].clone() for learner in learners)
         torch.testing.assert_close(captured, eager, rtol=1e-3, atol=1e-5)
     assert learners[1].captured is not None
-    assert (learners[1].agent.fleet.t == learners[0].agent.fleet.t).all()
+    assert (learners[1].fleet.t == learners[0].fleet.t).all()
     assert [waits(partial(learner.learn_once, 0.0)) for learner in learners] == [0, 0]
 
 

@@ -15,22 +15,21 @@ from safetensors.torch import load_file
 WORKER = """
 import sys, torch
 from safetensors.torch import save_file
-from greenhop_agents.learners.learner import build_learner
 from greenhop_agents.learners.parallel import join_team
-from tests.agents.toy import STARTS, STEPS, Toy
+from tests.agents.toy import STARTS, STEPS, Toy, learner_on
 torch.set_num_threads(1)
 net = {"kind": "mlp", "width": 8, "layers": 1}
 options = {"horizon": 6, "num_envs": 16, "batches": 2, "shaping": False, "network": net, "compile": False}
 team = join_team()
-learner = build_learner(Toy().as_simulator(), "ppo", options, 0, team, torch.zeros(STARTS, STEPS))
+learner = learner_on(Toy().as_simulator(), "ppo", options, team=team, reference=torch.zeros(STARTS, STEPS))
 with torch.no_grad():  # processes that come apart are brought together again
-    for p in learner.agent.actor.parameters():
+    for p in learner.actor.parameters():
         p.add_(float(team.rank))
-team.copy_first(learner.agent.actor.parameters())
+learner.begin()
 for _ in range(3):
     learner.learn_once(0.0)
-state = {name: x.clone() for name, x in learner.agent.actor.state_dict().items()}
-save_file(state | {"rate": learner.agent.learning_rate.clone()}, f"{sys.argv[1]}/{team.size}-{team.rank}.safetensors")
+state = {name: x.clone() for name, x in learner.actor.state_dict().items()}
+save_file(state | {"rate": learner.learning_rate.clone()}, f"{sys.argv[1]}/{team.size}-{team.rank}.safetensors")
 """
 
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from greenhop.episode.simulator import Carry, Simulator
-from greenhop.physics.state import State
-from greenhop_agents.learners.learner import Learner, build_learner
+from greenhop.physics.state import COST_TERMS, Flows, State
+from greenhop_agents.learners.algorithms import find_algorithm
 from greenhop_agents.scoring.evaluate import score
 
 DT, STEPS, STARTS = 0.5, 12, 64
@@ -29,7 +29,11 @@ class Toy:
 
     params: Any = field(
         default_factory=lambda: SimpleNamespace(
-            steps=STEPS, device=torch.device("cpu"), dtype=torch.float32, cost_scale_cny=1.0
+            steps=STEPS,
+            device=torch.device("cpu"),
+            dtype=torch.float32,
+            cost_scale_cny=1.0,
+            is_csp=torch.zeros(1),
         )
     )
     decoder: Any = field(default_factory=lambda: SimpleNamespace(parts={"force": (1, 1)}))
@@ -57,7 +61,11 @@ class Toy:
         x = carry.state.soc_mwh
         cost = ((x @ Q) * x).sum(-1, keepdim=True) + ((action @ R) * action).sum(-1, keepdim=True)
         state = carry.state._replace(soc_mwh=x @ A.T + action @ B.T, t=carry.state.t + 1)
-        return Carry(state, carry.packed), SimpleNamespace(cost_cny=cost)
+        nothing = {"serve_mwh": (1, 1, 1), "migrate_mwh": (1, 1, 1), "serve_online_mwh": (1, 1), "route_mwh": (1, 1)}
+        nothing |= {"missed_mwh": (1, 1), "missed_online_mwh": (1, 1)}
+        flows = {name: x.new_zeros(len(x), *nothing.get(name, (1,))) for name in Flows._fields}
+        bill = torch.cat((cost, cost.new_zeros(len(cost), len(COST_TERMS) - 1)), -1)
+        return Carry(state, carry.packed), Flows(**flows | {"cost_cny": bill})
 
     def as_simulator(self) -> Simulator:
         """For the type checker."""
@@ -88,7 +96,12 @@ def toy_score(toy: Toy, act: Any) -> float:
     return score(cost_of(toy, lambda obs: torch.zeros(len(obs), 1)), cost_of(toy, act), optimal_cost(toy))
 
 
-def toy_learner(kind: str, options: dict[str, Any], seed: int = 0, toy: Toy | None = None) -> Learner:
+def learner_on(sim: Simulator, kind: str, options: dict[str, Any], seed: int = 0, **more: Any) -> Any:
+    """A new learner."""
+    return find_algorithm(kind).build(sim, {"name": kind, "kind": kind, "options": options}, seed, **more)
+
+
+def toy_learner(kind: str, options: dict[str, Any], seed: int = 0, toy: Toy | None = None) -> Any:
     """A new learner on the toy, whose step has no machine code."""
     sim, reference = (toy or Toy()).as_simulator(), torch.zeros(STARTS, STEPS)
-    return build_learner(sim, kind, {"compile": False, **options}, seed, reference=reference)
+    return learner_on(sim, kind, {"compile": False, **options}, seed, reference=reference)

@@ -32,11 +32,11 @@ from greenhop_agents.base.cli import choices, keys_of, own_hydra, pick_device
 from greenhop_agents.benchmark.executors import ENGINES, Resources, Runner
 from greenhop_agents.benchmark.jobs import BOUND, REFERENCE, Done, Job, Result, store, stored
 from greenhop_agents.benchmark.settings import EvaluationConfig, Setting, build_setting
+from greenhop_agents.learners.algorithms import algorithm_names, find_algorithm
 from greenhop_agents.policies.rules import RULES
 from greenhop_agents.scoring.evaluate import Progress
 from greenhop_agents.shelf.find import PLANNERS, find_policy
-from greenhop_agents.shelf.runs import acts_on_any_graph, facts_of
-from greenhop_agents.training.train import TRAINERS
+from greenhop_agents.shelf.runs import facts_of
 
 NOT_OURS = ("output", "json", "hydra", "evaluation", "resume", "seeds")  # of train.yaml: a benchmark has its own ways
 
@@ -194,7 +194,7 @@ def agent_config(name: str) -> dict[str, Any] | None:
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{one_line(error)}; in agent {name}") from None
     assert isinstance(data, dict)
-    return {str(k): v for k, v in data.items()} if data["agent"]["kind"] in TRAINERS else None
+    return {str(k): v for k, v in data.items()} if data["agent"]["kind"] in algorithm_names() else None
 
 
 def _check_policy(name: str, setting: Setting) -> None:
@@ -231,7 +231,8 @@ def _add_agent(
     benchmark, shown = plan.benchmark, Path(name).name if Path(name).is_dir() else name
     who = {"agent": shown, "policy": name, "run": run, "seed": seed, "content": _content(name)}
     for label, setting in plan.settings.items():
-        if agent is not None and size != _sizes(setting.shapes) and not acts_on_any_graph(agent):
+        fits = agent is None or size == _sizes(setting.shapes) or find_algorithm(agent["kind"]).fits_any_graph(agent)
+        if not fits:
             if label not in plan.skipped.setdefault(shown, []):
                 plan.skipped[shown].append(label)
             continue

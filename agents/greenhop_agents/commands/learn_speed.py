@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from greenhop.errors import ConfigError
 from greenhop_agents.base.cli import own_hydra, pick_device, write_json
 from greenhop_agents.base.hardware import name_of, waits
 
 if TYPE_CHECKING:
     from greenhop.episode.simulator import Simulator
+    from greenhop_agents.learners.native import Native
 
 WARM_UP = 4  # updates before the clock runs: what is compiled and captured does not count
-NATIVE = ("ppo", "shac")
 
 
 def main(config: DictConfig) -> None:
@@ -51,30 +50,26 @@ def measure(sim: Simulator, settings: dict[str, Any], updates: int) -> dict[str,
     """Median over `updates` updates of one learner: frames, seconds, frames a second, and times it waited."""
     import torch
 
-    kind, options = settings.pop("kind"), settings
+    from greenhop_agents.learners.algorithms import find_algorithm
+    from greenhop_agents.learners.native import Native
+
     on_gpu = sim.params.device.type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-    if kind in NATIVE:
-        frames, seconds, syncs = _native(sim, kind, options, updates, on_gpu)
-    elif kind == "sb3_ppo":
-        frames, seconds, syncs = _sb3(sim, options, updates)
+    learner = find_algorithm(settings["kind"]).build(sim, {"name": settings["kind"], **settings}, 0)
+    if isinstance(learner, Native):
+        frames, seconds, syncs = _native(learner, updates, on_gpu)
     else:
-        raise ConfigError(f"learners: kind = {kind!r} is unknown; allowed: {', '.join(NATIVE)}, sb3_ppo")
+        frames, seconds, syncs = _sb3(learner, updates)
     used = torch.cuda.max_memory_allocated() / 1e9 if on_gpu else 0.0
     rate = frames / seconds
     return {"frames": frames, "seconds": seconds, "frames_per_s": rate, "syncs": syncs, "device_gb": used}
 
 
-def _native(
-    sim: Simulator, kind: str, options: dict[str, Any], updates: int, on_gpu: bool
-) -> tuple[int, float, int | str]:
+def _native(learner: Native, updates: int, on_gpu: bool) -> tuple[int, float, int | str]:
     import torch
 
-    from greenhop_agents.learners.learner import build_learner
-
-    learner = build_learner(sim, kind, options, 0)
-    for _ in range(WARM_UP + learner.agent.config.critic_warmup):
+    for _ in range(WARM_UP + getattr(learner, "warmup", 0)):
         learner.learn_once(0.0)
     seconds = []
     for _ in range(updates):
@@ -86,13 +81,10 @@ def _native(
     return learner.frames, median(seconds), waits(lambda: learner.learn_once(0.0)) if on_gpu else "–"
 
 
-def _sb3(sim: Simulator, options: dict[str, Any], updates: int) -> tuple[int, float, str]:
+def _sb3(learner: Any, updates: int) -> tuple[int, float, str]:
     """PPO of Stable-Baselines3 through the adapter, on the device of the simulator."""
-    from greenhop_agents.learners.sb3 import build_agent, build_env
-
-    agent = {"name": "sb3_ppo", "kind": "sb3", **options}
-    model = build_agent(build_env(sim, agent, 0), agent, 0)
-    frames = model.n_steps * model.n_envs  # type: ignore[attr-defined]
+    model = learner.model
+    frames = model.n_steps * model.n_envs
     model.learn(frames)
     seconds = []
     for _ in range(updates):

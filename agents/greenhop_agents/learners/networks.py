@@ -1,4 +1,4 @@
-"""Networks of the native learners: a shared per-region encoder with messages along the links, and a flat MLP.
+"""Networks of the native learners: a shared per-region encoder with messages along the links, a flat MLP, a constant.
 
 Both map observations `[B, O]` to the mean of a Gaussian over *bids* `[B, A]`; the action is `tanh(bid)`, so it never
 leaves −1…1 and the gradient of the simulator never dies at a clip. The last layer starts near zero, hence so does every
@@ -31,8 +31,9 @@ class NetworkConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    kind: Literal["region", "mlp"] = "region"
-    """A graph network that any number of hubs shares, or a plain MLP over the whole observation."""
+    kind: Literal["region", "mlp", "constant"] = "region"
+    """A graph network that any number of hubs shares, a plain MLP over the whole observation (linear without layers),
+    or a constant action."""
     width: Count = 64
     """Numbers of a hidden layer."""
     layers: Annotated[int, Field(ge=0)] = 2
@@ -50,6 +51,11 @@ def matrix_products(tf32: bool) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def cosine(first: float, last: float, done: float) -> float:
+    """A value that falls from `first` to `last` along half a cosine while `done` goes from 0 to 1."""
+    return last + (first - last) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
 
 
 def dense(inputs: int, outputs: int, gain: float = math.sqrt(2.0)) -> nn.Linear:
@@ -159,6 +165,18 @@ def mlp(inputs: int, width: int, layers: int, outputs: int, gain: float) -> nn.S
     return nn.Sequential(*hidden, dense(sizes[-1], outputs, gain))
 
 
+class Constant(nn.Module):
+    """The same bids whatever is observed."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.bid = nn.Parameter(torch.zeros(size))
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """`[B, O]` → `[B, A]`."""
+        return self.bid.expand(len(obs), -1)
+
+
 class FlatCritic(nn.Module):
     """Value `[B]` by an MLP."""
 
@@ -205,6 +223,8 @@ def build_actor(sim: Simulator, config: NetworkConfig) -> Actor:
     """An actor for the shapes of a scenario, on its device."""
     if config.kind == "mlp":
         body: nn.Module = mlp(sim.obs_size, config.width, config.layers, sim.action_size, HEAD_GAIN)
+    elif config.kind == "constant":
+        body = Constant(sim.action_size)
     else:
         body = RegionActor(build_graph(sim), config.width, config.layers)
     return Actor(body, bid_kinds(sim.decoder.parts), config.log_std).to(sim.params.device)
@@ -212,7 +232,7 @@ def build_actor(sim: Simulator, config: NetworkConfig) -> Actor:
 
 def build_critic(sim: Simulator, config: NetworkConfig) -> nn.Module:
     """A critic for the shapes of a scenario, on its device."""
-    if config.kind == "mlp":
+    if config.kind != "region":
         return FlatCritic(sim.obs_size, config.width, config.layers).to(sim.params.device)
     return RegionCritic(build_graph(sim), config.width, config.layers).to(sim.params.device)
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from greenhop.compiler.unroll import UnrollError
-from greenhop.engines.compiled import to_compile
-from greenhop.engines.differentiable import CompiledOutcome, Step, outcome
+from greenhop.engines.compiled import tick, to_compile
+from greenhop.engines.differentiable import CompiledOutcome, Step
 from greenhop.episode.simulator import Carry, Simulator, choose, random_start
 from greenhop.physics.state import State
 
@@ -34,7 +34,7 @@ def ticker(sim: Simulator, compile: bool | None, derivative: bool) -> Step:
                 raise
         else:
             return step
-    return partial(outcome, sim)
+    return partial(tick, sim)
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Stepped:
     """What a step of a fleet returned, before any restart."""
 
     reward: Tensor  # [B]
+    reported: Tensor  # [B, len(REPORTED)], without gradient
     truncated: NDArray[np.bool_]  # [B]
     final: Carry  # carry after the step; where truncated, the end of an episode
     final_obs: Tensor  # [B, O] its observation
@@ -107,7 +108,7 @@ def advance(sim: Simulator, fleet: Fleet, action: Tensor, step: Step) -> tuple[F
     """One `step` with actions `[B, A]`, through which gradients flow; episodes that end begin anew."""
     carry, seen = step(fleet.carry, action)
     truncated = fleet.t + 1 == sim.params.steps
-    stepped = Stepped(seen.reward, truncated, carry, seen.obs)
+    stepped = Stepped(seen.reward, seen.reported.detach(), truncated, carry, seen.obs)
     if not truncated.any():
         return replace(fleet, carry=carry, obs=seen.obs, t=fleet.t + 1), stepped
     ended = carry.state.t >= sim.params.steps

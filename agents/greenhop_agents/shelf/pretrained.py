@@ -1,8 +1,8 @@
 """Published policies: small weights that ship with the package, each with a model card.
 
-pretrained/hub10-shac.safetensors   weights of the actor
-pretrained/hub10-shac.json          model card: schema, kind, network, scenario, how it was trained, steps, wall time,
-                                    what it and other seeds scored
+pretrained/hub10-shac.safetensors   weights of the policy
+pretrained/hub10-shac.json          model card: schema, kind, scenario, all settings, steps, wall time, what it
+                                    and other seeds scored
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from yaml import YAMLError
 
 from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError, one_line
-from greenhop_agents.learners.learner import load_native
-from greenhop_agents.learners.networks import parse_network
+from greenhop_agents.learners.algorithms import find_algorithm
 from greenhop_agents.learners.weights import POLICY
 from greenhop_agents.policies.policy import Policy
-from greenhop_agents.shelf.runs import NATIVE, facts_of, training_of
+from greenhop_agents.shelf.runs import facts_of, training_of
 from greenhop_agents.shelf.seeds import stored_result, summary
 
 PREFIX = "pretrained/"
@@ -60,16 +59,16 @@ def load_pretrained(name: str, sim: Simulator, folder: Path | None = None) -> Po
         weights = load_file(home / f"{stem}.safetensors", device=str(sim.params.device))
     except (OSError, ValueError, SafetensorError) as error:
         raise ConfigError(f"policy = {name!r}: the published files cannot be read ({error})") from None
-    if not isinstance(card, dict) or card.get("schema") != SCHEMA or card.get("kind") not in NATIVE:
+    if not isinstance(card, dict) or card.get("schema") != SCHEMA:
         raise ConfigError(f"policy = {name!r}: its model card has another schema than {SCHEMA}")
-    return load_native(name, parse_network(card.get("network")), weights, sim)
+    return find_algorithm(card["kind"]).load({**card["agent"], "name": name}, weights, sim)
 
 
 def publish(run: Path, name: str, others: Sequence[Path] = (), folder: Path | None = None) -> Path:
     """Copy the best policy of a run folder onto the shelf under `name` and write its model card.
 
     Args:
-        run: run folder of a native agent, trained and evaluated.
+        run: run folder of an agent, trained and evaluated.
         name: letters, digits, `-`, `_` and `.`; an older policy of that name is replaced.
         others: run folders of the same agent with other seeds, whose results the card reports as well.
         folder: the shelf; None is the one inside the package.
@@ -81,8 +80,6 @@ def publish(run: Path, name: str, others: Sequence[Path] = (), folder: Path | No
         raise ConfigError(f"name = {name!r}: letters, digits, '-', '_' and '.' only, a letter or digit first")
     facts, weights = facts_of(run), run / POLICY
     agent = facts["agent"]
-    if agent["kind"] not in NATIVE:
-        raise ConfigError(f"{run}: only the native agents ({', '.join(NATIVE)}) are published, not {agent['kind']}")
     if not weights.is_file():
         raise ConfigError(f"{run}: {POLICY} is missing; train to the end first")
     if weights.stat().st_size > MAX_BYTES:
@@ -96,7 +93,6 @@ def publish(run: Path, name: str, others: Sequence[Path] = (), folder: Path | No
         "name": name,
         "kind": agent["kind"],
         "scenario": facts["scenario"],
-        "network": agent["options"].get("network", {}),
         "agent": agent,
         "seed": facts["seed"],
         "training": training_of(run),

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,12 @@ from safetensors.torch import load_file
 from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
 from greenhop_agents.base.hardware import hardware
+from greenhop_agents.learners.algorithms import find_algorithm
 from greenhop_agents.learners.weights import POLICY
 from greenhop_agents.policies.policy import Policy
 
 SCHEMA = 1
 TRAINING = "training.json"
-NATIVE = ("shac", "ppo")  # kinds of agents whose weights belong to networks.py
 PACKAGES = ("greenhop", "torch", "gymnasium", "numpy", "stable-baselines3", "highspy")
 
 
@@ -97,8 +96,9 @@ def load_policy(path: Path, sim: Simulator) -> Policy:
     folder, stored = (path, path / POLICY) if path.is_dir() else (path.parent.parent, path)
     facts = facts_of(folder)
     agent = facts["agent"]
+    algorithm = find_algorithm(agent["kind"])
     for key, here in (("obs_size", sim.obs_size), ("action_size", sim.action_size)):
-        if facts[key] != here and not acts_on_any_graph(agent):
+        if facts[key] != here and not algorithm.fits_any_graph(agent):
             raise ConfigError(
                 f"policy = {str(folder)!r} was trained with {key} = {facts[key]} on {facts['scenario']}, "
                 f"but {sim.scenario.name} has {here}"
@@ -107,18 +107,7 @@ def load_policy(path: Path, sim: Simulator) -> Policy:
         weights = load_file(stored, device=str(sim.params.device))
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"policy = {str(path)!r}: {stored.name} cannot be read ({error})") from None
-    if agent["kind"] in NATIVE:
-        from greenhop_agents.learners.learner import load_native, parse_options
-
-        return load_native(agent["name"], parse_options(agent["kind"], agent["options"]).network, weights, sim)
-    from greenhop_agents.learners.sb3 import load_sb3
-
-    return load_sb3(agent, weights, sim)
-
-
-def acts_on_any_graph(agent: Mapping[str, Any]) -> bool:
-    """Whether an agent of this configuration, once trained, can run any number of hubs, links and units."""
-    return agent["kind"] in NATIVE and agent["options"].get("network", {}).get("kind", "region") == "region"
+    return algorithm.load(agent, weights, sim)
 
 
 def facts_of(folder: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from greenhop.engines.differentiable import Step
 from greenhop.episode.simulator import Carry, Simulator
 from greenhop.physics.state import COST_TERMS, Plan
-from greenhop_agents.learners.shac import cosine
+from greenhop_agents.learners.networks import cosine
 from greenhop_agents.policies.policy import ActionPolicy
 from greenhop_agents.scoring.bounds import EpisodeBound
 from greenhop_agents.scoring.evaluate import Episode

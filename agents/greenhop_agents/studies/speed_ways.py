@@ -163,9 +163,9 @@ def build_gym_numpy(config: DictConfig, sim: Simulator, starts: Tensor, action: 
 
 def build_eager_gradient(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
     """The step and its derivative with respect to state and action, by torch's own."""
-    from greenhop.engines.differentiable import outcome
+    from greenhop.engines.compiled import tick
 
-    return there_and_back(partial(outcome, sim), sim, starts, action), 1
+    return there_and_back(partial(tick, sim), sim, starts, action), 1
 
 
 def build_gradient(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:

@@ -30,7 +30,7 @@ from greenhop.physics.params import Params
 from greenhop.physics.state import Dispatch, Flows, Plan, State
 from greenhop.scenario.config import Count, Positive, describe
 from greenhop_agents.base.progress import Update
-from greenhop_agents.learners.shac import cosine
+from greenhop_agents.learners.networks import cosine
 from greenhop_agents.policies.mpc import Mpc, MpcSettings, stack
 from greenhop_agents.policies.policy import ActionPolicy, Policy
 from greenhop_agents.scoring.bounds import episode_plans

@@ -1,11 +1,7 @@
-"""From a configuration to a trained, evaluated and saved agent.
-
-`agent.kind` says who trains: `sb3` (Stable-Baselines3), or one of the native learners `shac` and `ppo`.
-"""
+"""From a configuration to a trained, evaluated and saved agent. `agent.kind` names its algorithm."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from shutil import rmtree
 from time import perf_counter
@@ -13,7 +9,6 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 from yaml import YAMLError
 
@@ -21,7 +16,10 @@ from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ConfigError, one_line
 from greenhop_agents.base.cli import pick_device, scenario_of
 from greenhop_agents.base.progress import Update
-from greenhop_agents.learners.parallel import join_team
+from greenhop_agents.learners.algorithm import Algorithm, Run
+from greenhop_agents.learners.algorithms import find_algorithm
+from greenhop_agents.learners.native import Native
+from greenhop_agents.learners.parallel import Team, join_team
 from greenhop_agents.learners.validation import Validation, build_validation
 from greenhop_agents.learners.weights import save_policy
 from greenhop_agents.policies.policy import ActionPolicy, Policy
@@ -32,107 +30,22 @@ from greenhop_agents.shelf.runs import load_policy, log_training, start_run
 from greenhop_agents.training.cloning import parse_warm_start, warm_start
 
 VALIDATION = {"episodes": 0, "every": 0.05, "bound": False}  # where a configuration says nothing: none
-CHECKPOINTS = 50  # of a native agent's training run
-KEPT = 10  # weights that an SB3 agent's training run leaves on the way
 
 
-def train_sb3(config: DictConfig, sim: Simulator, folder: Path, update: Update) -> Policy:
-    """Train an SB3 agent and save its policy; an interrupt ends training early and keeps what was learnt."""
-    from greenhop_agents.learners.sb3 import (
-        Keep,
-        Validate,
-        Watch,
-        as_policy,
-        build_agent,
-        build_env,
-        learn,
-        sync_targets,
-    )
-
-    agent: Any = OmegaConf.to_container(config.agent, resolve=True)
-    began = perf_counter()
-    model = build_agent(build_env(sim, agent, config.seed), agent, config.seed)
-    total = int(config.total_steps)
-    validation = validation_of(config, folder)
-    begin_warm(config, sim, as_policy(model, agent["name"]), model.policy.parameters(), folder, update)
-    sync_targets(model)
-
-    def tick(steps: int) -> bool:
-        update(min(steps, total), total, validation.note() if validation else "")
-        return True
-
-    kept = Keep(folder / "checkpoints", max(1, total // KEPT))
-    watchers: list[Watch | Validate | Keep] = [Watch(tick), kept]
-    if validation is not None:
-        watchers.append(Validate(validation, agent["name"], every=_every(config, total)))
-    try:
-        learn(model, total, folder / "tensorboard", watchers)
-    finally:
-        log_training(folder, model.num_timesteps, perf_counter() - began)
-        if validation is None or validation.best_cny == float("inf"):
-            save_policy(folder, model.policy.state_dict())
-    return as_policy(model, agent["name"]) if validation is None else load_policy(folder, sim)
-
-
-def train_native(config: DictConfig, sim: Simulator, folder: Path, update: Update) -> Policy:
-    """Train a native agent, from the start or from the last checkpoint in its folder, and save its best policy.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C ended training early; everything is saved.
-    """
-    from greenhop_agents.learners.learner import build_learner
-    from greenhop_agents.learners.loop import Schedule, Training
-
-    agent: Any = OmegaConf.to_container(config.agent, resolve=True)
-    total, team, began = int(config.total_steps), join_team(), perf_counter()
-    training = Training(
-        learner=build_learner(sim, agent["kind"], agent["options"], config.seed, team),
-        name=agent["name"],
-        folder=folder,
-        schedule=Schedule(total, _every(config, total), max(1, total // CHECKPOINTS)),
-        identity={
-            "agent": agent,
-            "scenario": sim.scenario.model_dump(mode="json"),
-            "seed": config.seed,
-            "total": total,
-        },
-        validation=validation_of(config, folder) if team.rank == 0 else None,
-        leads=team.rank == 0,
-    )
-    actor = training.learner.agent.actor
-    if config.get("resume"):
-        training.resume()
-    else:
-        if team.rank == 0:
-            begin_warm(config, sim, ActionPolicy(agent["name"], actor.act, actor), actor.parameters(), folder, update)
-        team.copy_first(actor.parameters())
-        training.learner.begin_average()
-    finished = training.run(update)
-    if team.rank == 0:
-        log_training(folder, training.steps, perf_counter() - began)
-    if team.rank == 0 and training.validation is None:
-        save_policy(folder, training.learner.actor.state_dict())
-    if not finished:
-        raise KeyboardInterrupt(f"saved after {training.steps} steps; go on with resume={folder}")
-    return load_policy(folder, sim) if team.rank == 0 else training.learner.policy(agent["name"])
-
-
-def begin_warm(
-    config: DictConfig, sim: Simulator, policy: Policy, parameters: Iterable[nn.Parameter], folder: Path, update: Update
-) -> None:
-    """Let the networks of `policy` imitate the teacher that `agent.warm_start` names, if any; losses are logged.
+def begin_warm(config: DictConfig, sim: Simulator, learner: Algorithm, folder: Path, update: Update) -> None:
+    """Let the policy of `learner` imitate the teacher that `agent.warm_start` names, if any; losses are logged.
 
     Raises:
         ConfigError: a mistake in the settings, or a policy that is no function of the present observation alone.
     """
-    wanted = parse_warm_start(config.agent.get("warm_start"))
+    wanted, policy = parse_warm_start(config.agent.get("warm_start")), learner.policy()
     if wanted.weights is not None:
         take_over(find_policy(wanted.weights, sim), policy)
     if wanted.teacher is None:
         return
     if not isinstance(policy, ActionPolicy):
         raise ConfigError(f"agent.warm_start: {policy.name} remembers earlier steps, so single states cannot teach it")
-    losses = warm_start(sim, policy.act, parameters, wanted, config.seed, update)
+    losses = warm_start(sim, policy.act, learner.parameters(), wanted, config.seed, update)
     with SummaryWriter(str(folder / "tensorboard")) as writer:
         for epoch, loss in enumerate(losses):
             writer.add_scalar("warm_start/loss", loss, epoch)
@@ -153,25 +66,18 @@ def take_over(giver: Policy, taker: Policy) -> None:
         raise ConfigError(f"agent.warm_start.weights: {giver.name} does not fit: {one_line(error)[:200]}") from None
 
 
-def _every(config: DictConfig, total: int) -> int:
-    """Steps between two validations."""
-    return max(1, int(total * ({**VALIDATION, **(config.get("validation") or {})}["every"])))
+def _validation(config: DictConfig) -> dict[str, Any]:
+    """`config.validation`, complete."""
+    return {**VALIDATION, **(config.get("validation") or {})}
 
 
 def validation_of(config: DictConfig, folder: Path) -> Validation | None:
     """Validation as `config.validation` asks for it; None where it asks for no episodes."""
-    wanted = {**VALIDATION, **(config.get("validation") or {})}
+    wanted = _validation(config)
     if not wanted["episodes"]:
         return None
     sim = build_simulator(scenario_of(config), "val", device=pick_device(config.device))
     return build_validation(sim, int(wanted["episodes"]), bool(wanted["bound"]), folder)
-
-
-TRAINERS: dict[str, Callable[[DictConfig, Simulator, Path, Update], Policy]] = {
-    "sb3": train_sb3,
-    "shac": train_native,
-    "ppo": train_native,
-}
 
 
 def resumed(config: DictConfig) -> DictConfig:
@@ -189,27 +95,70 @@ def resumed(config: DictConfig) -> DictConfig:
         raise ConfigError(f"resume = {str(folder)!r} is no run folder ({one_line(error)})") from None
     if not isinstance(kept, DictConfig) or "agent" not in kept:
         raise ConfigError(f"resume = {str(folder)!r} is no run folder: config.yaml names no agent")
-    if kept.agent.kind == "sb3":
+    if not find_algorithm(kept.agent.kind).resumable:
         raise ConfigError(f"resume = {str(folder)!r}: {kept.agent.name} cannot be continued; train it anew")
     return OmegaConf.merge(kept, {"resume": str(folder), "output": str(folder), "json": config.json})  # type: ignore[return-value]
 
 
 def train(config: DictConfig, update: Update) -> Policy:
-    """Create the run folder `config.output`, train `config.agent` on the train split and save its policy there."""
-    if config.agent.kind not in TRAINERS:
-        raise ConfigError(f"agent.kind = {config.agent.kind!r} is unknown; allowed: {', '.join(TRAINERS)}")
+    """Create the run folder `config.output`, train `config.agent` on the train split and save its policy there.
+
+    Raises:
+        ConfigError: a mistake in the configuration; no folder is left behind.
+        KeyboardInterrupt: Ctrl-C ended training early; everything is saved.
+    """
+    algorithm, team = find_algorithm(config.agent.kind), join_team()
     if config.total_steps < 1:
         raise ConfigError(f"total_steps = {config.total_steps} must be at least 1")
+    if team.size > 1 and not algorithm.parallel:
+        raise ConfigError(f"agent={config.agent.name} trains in one process; start it without torchrun")
     sim = build_simulator(scenario_of(config), "train", device=pick_device(config.device))
-    folder, fresh = Path(config.output), not config.get("resume") and join_team().rank == 0
+    folder, fresh = Path(config.output), not config.get("resume") and team.rank == 0
     if fresh:
         start_run(folder, config, sim)
     try:
-        return TRAINERS[config.agent.kind](config, sim, folder, update)
+        return _train(config, algorithm, team, sim, update)
     except ConfigError:
-        if fresh:  # a mistake in the agent's configuration: leave nothing behind
+        if fresh:
             rmtree(folder)
         raise
+
+
+def _train(config: DictConfig, algorithm: type[Algorithm], team: Team, sim: Simulator, update: Update) -> Policy:
+    """Train in a run folder that exists, from the start or from its last checkpoint."""
+    agent: Any = OmegaConf.to_container(config.agent, resolve=True)
+    began, folder, total = perf_counter(), Path(config.output), int(config.total_steps)
+    learner = algorithm.build(sim, agent, config.seed, team)
+    run = Run(
+        folder=folder,
+        total_steps=total,
+        validate_every=max(1, int(total * _validation(config)["every"])),
+        validation=validation_of(config, folder) if team.rank == 0 else None,
+        identity={
+            "agent": agent,
+            "scenario": sim.scenario.model_dump(mode="json"),
+            "seed": config.seed,
+            "total": total,
+        },
+        told=update,
+        leads=team.rank == 0,
+    )
+    if config.get("resume"):
+        assert isinstance(learner, Native)
+        learner.resume(run)
+    else:
+        if run.leads:
+            begin_warm(config, sim, learner, folder, update)
+        learner.begin()
+    finished = learner.train(run)
+    if run.leads:
+        log_training(folder, run.steps, perf_counter() - began)
+        if run.validation is None:
+            save_policy(folder, learner.weights())
+    if not finished:
+        go_on = f"; go on with resume={folder}" if algorithm.resumable else f" in {folder}"
+        raise KeyboardInterrupt(f"saved after {run.steps} steps{go_on}")
+    return load_policy(folder, sim) if run.leads else learner.policy()
 
 
 def compare(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,8 +44,9 @@ class Programs(NamedTuple):
     step: Program  # state batch last and actions `[B, A]` → state batch last after the step, and its `Tick`
 
 
+@lru_cache(maxsize=2)
 def programs_of(sim: Simulator) -> Programs:
-    """The beginning of an episode and the step as programs; neither is compiled yet.
+    """The beginning of an episode and the step as programs; neither is compiled yet. The last two are kept.
 
     On a GPU observations and reports lie batch last too: neighbouring threads write neighbouring numbers.
     """

@@ -18,12 +18,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from greenhop.compiler.program import Program
-from greenhop.engines.compiled import examples, outside_of, present, with_table
+from greenhop.engines.compiled import Tick, examples, outside_of, present, programs_of, tick, with_table
 from greenhop.episode.simulator import Carry, Simulator
-from greenhop.physics.rewards import reward_of
 from greenhop.physics.state import State
 
 FLOATS = tuple(name for name in State._fields if name not in ("t", "world_row"))  # what a gradient flows through
+GIVEN = (*State._fields, *Tick._fields)  # by a step, in this order
+PULLED = (*FLOATS, "obs", "reward")  # of that, what a gradient comes back from
 
 
 def floats(state: State) -> tuple[Tensor, ...]:
@@ -31,33 +32,21 @@ def floats(state: State) -> tuple[Tensor, ...]:
     return tuple(getattr(state, name) for name in FLOATS)
 
 
-class Outcome(NamedTuple):
-    """What a learner needs of a step, batch first."""
-
-    obs: Tensor  # [B, O] after the step, before any restart
-    reward: Tensor  # [B]
-
-
-def outcome(sim: Simulator, carry: Carry, action: Tensor) -> tuple[Carry, Outcome]:
-    """One step with actions `[B, A]`, the observation after it and its reward; gradients flow through it."""
-    carry, flows = sim.act(carry, action)
-    return carry, Outcome(sim.observe(carry), reward_of(sim.params, flows))
-
-
-Step = Callable[[Carry, Tensor], tuple[Carry, Outcome]]  # from a carry with actions [B, A]
+Step = Callable[[Carry, Tensor], tuple[Carry, Tick]]  # from a carry with actions [B, A]
 
 
 class Pull(NamedTuple):
-    """The gradient of something with respect to what a step gives."""
+    """The gradient of something with respect to what a step gives; what it reports has none."""
 
     state: tuple[Tensor, ...]  # of FLOATS, each [B, …]
-    seen: Outcome
+    obs: Tensor  # [B, O]
+    reward: Tensor  # [B]
 
 
 def even_pull(sim: Simulator, carry: Carry) -> Pull:
     """Ones: the gradient of the sum of all that a step from `carry` gives."""
     reward = carry.packed.new_ones(len(carry.packed))
-    return Pull(tuple(map(torch.ones_like, floats(carry.state))), Outcome(torch.ones_like(sim.observe(carry)), reward))
+    return Pull(tuple(map(torch.ones_like, floats(carry.state))), torch.ones_like(sim.observe(carry)), reward)
 
 
 def pull_back(step: Step, carry: Carry, action: Tensor, pull: Pull) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -67,45 +56,36 @@ def pull_back(step: Step, carry: Carry, action: Tensor, pull: Pull) -> tuple[tup
         chosen = action.detach().requires_grad_()
         before = Carry(carry.state._replace(**dict(zip(FLOATS, leaves, strict=True))), carry.packed)
         after, seen = step(before, chosen)
-        given = [*floats(after.state), *seen]
-        *state, by_action = torch.autograd.grad(given, [*leaves, chosen], [*pull.state, *pull.seen])
+        given = [*floats(after.state), seen.obs, seen.reward]
+        *state, by_action = torch.autograd.grad(given, [*leaves, chosen], [*pull.state, pull.obs, pull.reward])
     return tuple(state), by_action
 
 
 class CompiledOutcome:
-    """`outcome`, compiled, for batches of any size; the derivative is compiled when it is first asked for."""
+    """`tick`, compiled, for batches of any size; the derivative is compiled when it is first asked for."""
 
     def __init__(self, sim: Simulator) -> None:
         self.sim = sim
         self._carry, self._action = examples(sim, 1)
 
-    def __call__(self, carry: Carry, action: Tensor) -> tuple[Carry, Outcome]:
+    def __call__(self, carry: Carry, action: Tensor) -> tuple[Carry, Tick]:
         """One step from `carry` with actions `[B, A]`."""
-        *state, obs, reward = _Step.apply(self, *carry.state, action)  # type: ignore[no-untyped-call]
-        after = State(*state)
-        return present(self.sim.bank.table, after), Outcome(obs, reward)
+        made, n = _Step.apply(self, *carry.state, action), len(State._fields)  # type: ignore[no-untyped-call]
+        return present(self.sim.bank.table, State(*made[:n])), Tick(*made[n:])
 
     @cached_property
     def forward(self) -> Program:
-        """State and action → state, observation and reward after it."""
-
-        def run(table: Tensor, state: State, action: Tensor) -> tuple[State, Outcome]:
-            carry, seen = outcome(with_table(self.sim, table), present(table, state), action)
-            return carry.state, seen
-
-        return self._program(run, self._carry.state, self._action)
+        """State and action → state and `Tick` after it: the program of the environments."""
+        return programs_of(self.sim).step
 
     @cached_property
     def backward(self) -> Program:
         """State, action and pull → gradients of state and action."""
 
         def run(table: Tensor, state: State, action: Tensor, pull: Pull) -> tuple[tuple[Tensor, ...], Tensor]:
-            return pull_back(partial(outcome, with_table(self.sim, table)), present(table, state), action, pull)
+            return pull_back(partial(tick, with_table(self.sim, table)), present(table, state), action, pull)
 
-        return self._program(run, self._carry.state, self._action, even_pull(self.sim, self._carry))
-
-    def _program(self, run: Callable[..., Any], *given: Any) -> Program:
-        layout = outside_of(self.sim)
+        given, layout = (self._carry.state, self._action, even_pull(self.sim, self._carry)), outside_of(self.sim)
         return Program(run, self.sim.bank.table, given, layout, layout)
 
 
@@ -117,15 +97,15 @@ class _Step(torch.autograd.Function):
         ctx.owner = owner
         ctx.save_for_backward(*inputs)
         out = owner.forward.batch_first(owner.sim.bank.table, inputs)
-        fixed = [x for name, x in zip(State._fields, out, strict=False) if name not in FLOATS]
+        fixed = [x for name, x in zip(GIVEN, out, strict=True) if name not in PULLED]
         ctx.mark_non_differentiable(*fixed)
         return tuple(out)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        by_name = dict(zip((*State._fields, *Outcome._fields), grads, strict=True))
-        pulls = [by_name[name] for name in (*FLOATS, *Outcome._fields)]
+        by_name = dict(zip(GIVEN, grads, strict=True))
+        pulls = [by_name[name] for name in PULLED]
         *state, action = ctx.owner.backward.batch_first(ctx.owner.sim.bank.table, [*ctx.saved_tensors, *pulls])
         found = dict(zip(FLOATS, state, strict=True))
         return None, *(found.get(name) for name in State._fields), action

@@ -11,15 +11,13 @@ from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
-from torch import Tensor
 
 from greenhop.episode.simulator import Simulator
-from greenhop.errors import ConfigError, one_line
+from greenhop.errors import ConfigError
 from greenhop_agents.learners.baseline import reference_rewards
 from greenhop_agents.learners.sb3.callbacks import EnvTerms
-from greenhop_agents.learners.sb3.policies import HubFeatures, HubPolicy, as_policy
+from greenhop_agents.learners.sb3.policies import HubFeatures, HubPolicy
 from greenhop_agents.learners.sb3.vec_env import HubVecEnv
-from greenhop_agents.policies.policy import Policy
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "sac": SAC, "td3": TD3}
 CONTRIB = {"recurrent_ppo": "RecurrentPPO", "tqc": "TQC"}  # classes of sb3-contrib
@@ -76,20 +74,6 @@ def build_model(
         return kind(policy, env, seed=seed, device=device, **options)
     except TypeError as error:
         raise ConfigError(f"agent.options: {error}") from None
-
-
-def load_sb3(agent: Mapping[str, Any], weights: Mapping[str, Tensor], sim: Simulator) -> Policy:
-    """A policy from the weights of a run folder: its network is rebuilt as configured, nothing is unpickled.
-
-    Raises:
-        ConfigError: weights of another network.
-    """
-    model = build_agent(HubVecEnv(sim, agent["num_envs"]), agent, seed=0)
-    try:
-        model.policy.load_state_dict(dict(weights))
-    except RuntimeError as error:
-        raise ConfigError(f"the weights do not fit the network of agent {agent['name']}: {one_line(error)}") from None
-    return as_policy(model, agent["name"])
 
 
 def build_env(sim: Simulator, agent: Mapping[str, Any], seed: int) -> HubVecEnv:

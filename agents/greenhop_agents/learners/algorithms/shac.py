@@ -6,7 +6,7 @@ Of every window of `horizon` steps the actor maximises
 
 by backpropagation through step, decoder and observation; an episode that ends inside a window closes its own sum. V' is
 a slowly moving copy of a critic trained on TD(λ) targets. With `horizon` equal to the episode there is no cut and no
-critic: the plain analytic policy gradient. Rewards count beyond what price following earns (reference.py).
+critic: the plain analytic policy gradient. Rewards count beyond what price following earns (baseline.py).
 
 Nothing of the step is smoothed. Where the physics clips (a full battery, a full pool) its gradient is rightly zero;
 actions keep theirs because bids pass through `tanh` and never through a clip, and noise on the bids blurs kinks.
@@ -14,28 +14,28 @@ actions keep theirs because bids pass through `tanh` and never through a clip, a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Generator, Tensor, nn
 
-from greenhop.engines.differentiable import Step
 from greenhop.episode.simulator import Simulator
 from greenhop.scenario.config import Count, NonNegative, Positive
+from greenhop_agents.learners.actor_critic import ActorCritic, Tuned, check_graph
+from greenhop_agents.learners.algorithm import Agent
 from greenhop_agents.learners.baseline import at, reference_rewards
-from greenhop_agents.learners.networks import Actor, NetworkConfig, build_actor, build_critic, matrix_products
+from greenhop_agents.learners.native import NativeOptions, episode_metrics
+from greenhop_agents.learners.networks import Actor, NetworkConfig, build_actor, build_critic, cosine, matrix_products
+from greenhop_agents.learners.parallel import Team
 from greenhop_agents.learners.rollout import Fleet, advance, detach, launch, ticker
 
 
-class ShacConfig(BaseModel):
+class ShacConfig(NativeOptions):
     """Settings of SHAC. `horizon: 0` is the whole episode: the analytic policy gradient."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     num_envs: Count = 128
     """Environments stepped together."""
@@ -77,25 +77,110 @@ class ShacConfig(BaseModel):
     """Shape of actor and critic."""
 
 
-@dataclass
-class Shac:
-    """Everything that training changes."""
+@dataclass(kw_only=True)
+class Shac(ActorCritic):
+    """SHAC on a simulator."""
 
+    Options = ShacConfig
     config: ShacConfig
-    actor: Actor
     averaged: Actor  # moving average of the actor's weights (Polyak and Juditsky, 1992): what is validated and kept
-    critic: nn.Module
     target: nn.Module
     actor_optimiser: torch.optim.Optimizer
     critic_optimiser: torch.optim.Optimizer
-    fleet: Fleet
-    step: Step
-    generator: Generator
-    reference: Tensor  # [E, T] what price following earns, see reference.py
     actor_rate: Tensor  # learning rates and the factor of the noise now: tensors, so that a CUDA graph can follow them
     critic_rate: Tensor
     noise: Tensor
-    update: int = 0
+
+    @classmethod
+    def build(
+        cls,
+        sim: Simulator,
+        agent: Agent,
+        seed: int,
+        team: Team = Team(),  # noqa: B008 (frozen)
+        reference: Tensor | None = None,
+    ) -> Self:
+        """Networks, optimisers and a staggered fleet."""
+        config: ShacConfig = cls.options_of(agent)
+        if config.graph:
+            check_graph(sim, config)
+        torch.manual_seed(seed)
+        actor, critic = build_actor(sim, config.network), build_critic(sim, config.network)
+        device = sim.params.device
+        actor_rate, critic_rate, noise = torch.ones(3, device=device).unbind()
+        on_gpu = device.type == "cuda"
+        adam: dict[str, Any] = {"betas": (0.9, 0.95), "capturable": on_gpu, "foreach": on_gpu}
+        return cls(
+            sim=sim,
+            name=agent["name"],
+            config=config,
+            actor=actor,
+            averaged=deepcopy(actor),
+            critic=critic,
+            target=deepcopy(critic),
+            actor_optimiser=torch.optim.Adam(actor.parameters(), actor_rate, **adam),
+            critic_optimiser=torch.optim.Adam(critic.parameters(), critic_rate, **adam),
+            fleet=launch(sim, config.num_envs, seed, config.horizon or None),
+            step=ticker(sim, config.compile, derivative=True),
+            generator=Generator(device).manual_seed(seed),
+            reference=reference_rewards(sim) if reference is None else reference,
+            actor_rate=actor_rate,
+            critic_rate=critic_rate,
+            noise=noise,
+        )
+
+    @property
+    def cut(self) -> bool:
+        """Whether windows end before episodes do, so that a critic is needed."""
+        return self.horizon < self.sim.params.steps
+
+    @property
+    def warmup(self) -> int:
+        """Windows before the actor follows the critic."""
+        return self.config.critic_warmup if self.cut else 0
+
+    @property
+    def kept(self) -> Actor:
+        """The averaged actor."""
+        return self.averaged
+
+    def begin(self) -> None:
+        """Let the averaged weights begin where the actor stands."""
+        self.averaged.load_state_dict(self.actor.state_dict())
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Actor, critic and their slow copies."""
+        return {"actor": self.actor, "critic": self.critic, "averaged": self.averaged, "target": self.target}
+
+    def optimisers(self) -> dict[str, Tuned]:
+        """One for each."""
+        return {
+            "actor": (self.actor_optimiser, self.actor_rate),
+            "critic": (self.critic_optimiser, self.critic_rate),
+        }
+
+    def schedule(self, done: float) -> None:
+        """Learning rates and noise fall along half a cosine."""
+        c = self.config
+        fall = cosine(1.0, c.final_learning_rate / c.learning_rate, done)
+        self.actor_rate.fill_(c.learning_rate * fall)
+        self.critic_rate.fill_(c.critic_learning_rate * fall)
+        self.noise.fill_(fall if c.std_anneal else 1.0)
+
+    def once(self) -> dict[str, Tensor]:
+        """One window and one update of actor and critic."""
+        warming = self.update < self.warmup
+        with matrix_products(self.config.tf32 and self.sim.params.device.type == "cuda"):
+            with torch.set_grad_enabled(not warming):
+                window, fleet = collect(self)
+            metrics = {"train/objective": window.objective.detach()}
+            if not warming:
+                metrics["train/actor_grad_norm"] = update_actor(self, window.objective)
+            if self.cut:
+                metrics["train/value_loss"] = update_critic(self, window)
+        self.fleet = fleet
+        self.update += 1
+        return metrics | episode_metrics(self.sim.params.steps, window.reward, window.reported)
 
 
 @dataclass(frozen=True)
@@ -105,49 +190,18 @@ class Window:
     objective: Tensor  # scalar with gradient
     obs: Tensor  # [h, B, O] detached
     reward: Tensor  # [h, B] beyond what price following earns
+    reported: Tensor  # [h, B, len(REPORTED)]
     after: Tensor  # [h, B] value after the end of an episode, else 0
     ends: Tensor  # [h, B] bool, the episode ended with this step
     last: Tensor  # [B, O] observation at the cut
 
 
-def build_shac(sim: Simulator, config: ShacConfig, seed: int, reference: Tensor | None = None) -> Shac:
-    """Networks, optimisers and a staggered fleet."""
-    torch.manual_seed(seed)
-    actor, critic = build_actor(sim, config.network), build_critic(sim, config.network)
-    every = config.horizon or None
-    device = sim.params.device
-    actor_rate, critic_rate, noise = torch.ones(3, device=device).unbind()
-    adam: dict[str, Any] = {"betas": (0.9, 0.95), "capturable": device.type == "cuda", "foreach": device.type == "cuda"}
-    return Shac(
-        config=config,
-        actor=actor,
-        averaged=deepcopy(actor),
-        critic=critic,
-        target=deepcopy(critic),
-        actor_optimiser=torch.optim.Adam(actor.parameters(), actor_rate, **adam),
-        critic_optimiser=torch.optim.Adam(critic.parameters(), critic_rate, **adam),
-        fleet=launch(sim, config.num_envs, seed, every),
-        step=ticker(sim, config.compile, derivative=True),
-        generator=Generator(device).manual_seed(seed),
-        reference=reference_rewards(sim) if reference is None else reference,
-        actor_rate=actor_rate,
-        critic_rate=critic_rate,
-        noise=noise,
-    )
-
-
-def window_length(config: ShacConfig, steps: int) -> int:
-    """h: steps of a window in an episode of `steps`."""
-    return config.horizon or steps
-
-
-def collect(sim: Simulator, agent: Shac) -> tuple[Window, Fleet]:
+def collect(agent: Shac) -> tuple[Window, Fleet]:
     """Run one window with gradient."""
-    c, fleet = agent.config, agent.fleet
-    h = window_length(c, sim.params.steps)
+    sim, c, fleet, h = agent.sim, agent.config, agent.fleet, agent.horizon
     discount = torch.ones(fleet.size, device=sim.params.device)
     total = torch.zeros_like(discount)
-    steps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    steps: list[tuple[Tensor, ...]] = []
     for _ in range(h):
         obs, usual = fleet.obs, at(agent.reference, sim, fleet.carry)
         fleet, stepped = advance(sim, fleet, explore(agent.actor, obs, agent.noise, agent.generator), agent.step)
@@ -160,13 +214,13 @@ def collect(sim: Simulator, agent: Shac) -> tuple[Window, Fleet]:
                 after = torch.where(cut, agent.target(stepped.final_obs), 0.0)
             total = total + discount * after
             discount = torch.where(cut, torch.ones_like(discount), discount)
-        steps.append((obs.detach(), reward.detach(), after.detach(), cut))
+        steps.append((obs.detach(), reward.detach(), stepped.reported, after.detach(), cut))
     going = fleet.carry.state.t > 0
     if fleet.t.any():
         total = total + discount * torch.where(going, agent.target(fleet.obs), 0.0)
-    obs, reward, after, ends = (torch.stack(x) for x in zip(*steps, strict=True))
+    obs, reward, reported, after, ends = (torch.stack(x) for x in zip(*steps, strict=True))
     fleet = detach(fleet)
-    return Window(total.mean() / h, obs, reward, after, ends, fleet.obs), fleet
+    return Window(total.mean() / h, obs, reward, reported, after, ends, fleet.obs), fleet
 
 
 def explore(actor: Actor, obs: Tensor, noise: Tensor, generator: Generator) -> Tensor:
@@ -250,35 +304,3 @@ def _batches(count: int, epochs: int, batches: int, generator: Generator) -> Ite
         else:
             order = torch.randperm(count, generator=generator)
         yield from order.chunk(batches)
-
-
-def cosine(first: float, last: float, done: float) -> float:
-    """A value that falls from `first` to `last` along half a cosine while `done` goes from 0 to 1."""
-    return last + (first - last) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
-
-
-def schedule(agent: Shac, done: float) -> None:
-    """Set learning rates and noise for the next update; `done` is the share of training behind us."""
-    c = agent.config
-    fall = cosine(1.0, c.final_learning_rate / c.learning_rate, done)
-    agent.actor_rate.fill_(c.learning_rate * fall)
-    agent.critic_rate.fill_(c.critic_learning_rate * fall)
-    agent.noise.fill_(fall if c.std_anneal else 1.0)
-
-
-def learn_once(sim: Simulator, agent: Shac) -> dict[str, Tensor]:
-    """One window and one update of actor and critic; nothing asks the device for a value."""
-    c = agent.config
-    cut = 0 < c.horizon < sim.params.steps
-    warming = cut and agent.update < c.critic_warmup
-    with matrix_products(c.tf32 and sim.params.device.type == "cuda"):
-        with torch.set_grad_enabled(not warming):
-            window, fleet = collect(sim, agent)
-        metrics = {"train/objective": window.objective.detach()}
-        if not warming:
-            metrics["train/actor_grad_norm"] = update_actor(agent, window.objective)
-        if cut:
-            metrics["train/value_loss"] = update_critic(agent, window)
-    agent.fleet = fleet
-    agent.update += 1
-    return metrics | {"rollout/saving_mean": window.reward.mean()}

@@ -3,26 +3,27 @@
     L(θ) = −mean min(ρ·A, clip(ρ, 1−ε, 1+ε)·A) + c_v·mean (V − R)² − c_e·H,   ρ = π_θ(bid|o) / π_old(bid|o)
 
 The Gaussian lives on bids; `tanh` belongs to the environment, so it needs no Jacobian. Rewards count beyond what price
-following earns, and include the change of the state's potential (reference.py). The learning rate is a tensor that
+following earns, and include the change of the state's potential (baseline.py). The learning rate is a tensor that
 follows the measured KL divergence.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Generator, Tensor, nn
 
-from greenhop.engines.differentiable import Step
 from greenhop.episode.simulator import Simulator
 from greenhop.scenario.config import Count, NonNegative, Positive
+from greenhop_agents.learners.actor_critic import ActorCritic, Tuned, check_graph
+from greenhop_agents.learners.algorithm import Agent
 from greenhop_agents.learners.baseline import at, gain, reference_rewards
 from greenhop_agents.learners.gae import gae
+from greenhop_agents.learners.native import NativeOptions, episode_metrics
 from greenhop_agents.learners.networks import (
-    Actor,
     NetworkConfig,
     build_actor,
     build_critic,
@@ -33,15 +34,12 @@ from greenhop_agents.learners.networks import (
 from greenhop_agents.learners.parallel import Team
 from greenhop_agents.learners.rollout import Fleet, advance, launch, ticker
 
-METRICS = ("policy_loss", "value_loss", "approx_kl", "clip_fraction", "grad_norm")
 RATE_STEP = 1.5  # how much the learning rate moves when KL leaves its band: as in rsl_rl
 RATE_RANGE = (1e-5, 1e-2)
 
 
-class PpoConfig(BaseModel):
+class PpoConfig(NativeOptions):
     """Settings of PPO."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     num_envs: Count = 256
     """Environments stepped together."""
@@ -86,22 +84,74 @@ class PpoConfig(BaseModel):
     """Shape of actor and critic."""
 
 
-@dataclass
-class Ppo:
-    """Everything that training changes."""
+@dataclass(kw_only=True)
+class Ppo(ActorCritic):
+    """PPO on a simulator."""
 
+    parallel = True
+    Options = PpoConfig
     config: PpoConfig
-    actor: Actor
-    critic: nn.Module
     optimiser: torch.optim.Optimizer
     learning_rate: Tensor
-    fleet: Fleet
-    step: Step
-    generator: Generator
-    reference: Tensor  # [E, T]
     team: Team
     scale: Tensor  # running root mean square of returns: the critic's unit
-    update: int = 0
+
+    @classmethod
+    def build(
+        cls,
+        sim: Simulator,
+        agent: Agent,
+        seed: int,
+        team: Team = Team(),  # noqa: B008 (frozen)
+        reference: Tensor | None = None,
+    ) -> Self:
+        """Networks, optimiser, a staggered fleet; every process of a team builds the same networks and its own part."""
+        config: PpoConfig = cls.options_of(agent)
+        if config.graph:
+            check_graph(sim, config)
+        torch.manual_seed(seed)
+        device = sim.params.device
+        actor, critic = build_actor(sim, config.network), build_critic(sim, config.network)
+        rate = torch.tensor(config.learning_rate, device=device)
+        on_gpu = device.type == "cuda"
+        parameters = [*actor.parameters(), *critic.parameters()]
+        mine = team.share(config.num_envs)
+        return cls(
+            sim=sim,
+            name=agent["name"],
+            config=config,
+            actor=actor,
+            critic=critic,
+            optimiser=torch.optim.Adam(parameters, lr=rate, capturable=on_gpu, foreach=on_gpu, eps=1e-5),
+            learning_rate=rate,
+            fleet=launch(sim, mine.stop - mine.start, seed, config.horizon, mine.start),
+            step=ticker(sim, config.compile, derivative=False),
+            generator=Generator(device).manual_seed(seed),
+            reference=reference_rewards(sim, config.shaping) if reference is None else reference,
+            team=team,
+            scale=torch.ones((), device=device),
+        )
+
+    def begin(self) -> None:
+        """Every process starts from the actor of the first one."""
+        self.team.copy_first(self.actor.parameters())
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Actor and critic."""
+        return {"actor": self.actor, "critic": self.critic}
+
+    def optimisers(self) -> dict[str, Tuned]:
+        """One for both."""
+        return {"both": (self.optimiser, self.learning_rate)}
+
+    def extras(self) -> dict[str, Tensor]:
+        """The critic's unit."""
+        return {"scale": self.scale}
+
+    def once(self) -> dict[str, Tensor]:
+        """One rollout and its update."""
+        rollout, self.fleet = collect(self)
+        return update(self, rollout) | episode_metrics(self.sim.params.steps, rollout.reward, rollout.reported)
 
 
 @dataclass(frozen=True)
@@ -112,46 +162,26 @@ class Rollout:
     bid: Tensor  # [h, B, A]
     log_prob: Tensor  # [h, B]
     reward: Tensor  # [h, B]
+    reported: Tensor  # [h, B, len(REPORTED)]
     value: Tensor  # [h, B]
     next_value: Tensor  # [h, B]
     ends: Tensor  # [h, B] bool
 
 
-def build_ppo(
-    sim: Simulator,
-    config: PpoConfig,
-    seed: int,
-    team: Team = Team(),  # noqa: B008 (frozen)
-    reference: Tensor | None = None,
-) -> Ppo:
-    """Networks, optimiser and a staggered fleet; every process of a team builds the same networks and its own part."""
-    torch.manual_seed(seed)
-    device = sim.params.device
-    actor, critic = build_actor(sim, config.network), build_critic(sim, config.network)
-    rate = torch.tensor(config.learning_rate, device=device)
-    on_gpu = device.type == "cuda"
-    parameters = [*actor.parameters(), *critic.parameters()]
-    optimiser = torch.optim.Adam(parameters, lr=rate, capturable=on_gpu, foreach=on_gpu, eps=1e-5)
-    mine = team.share(config.num_envs)
-    return Ppo(
-        config=config,
-        actor=actor,
-        critic=critic,
-        optimiser=optimiser,
-        learning_rate=rate,
-        fleet=launch(sim, mine.stop - mine.start, seed, config.horizon, mine.start),
-        step=ticker(sim, config.compile, derivative=False),
-        generator=Generator(device).manual_seed(seed),
-        reference=reference_rewards(sim, config.shaping) if reference is None else reference,
-        team=team,
-        scale=torch.ones((), device=device),
-    )
+class Losses(NamedTuple):
+    """What a minibatch tells, scalars."""
+
+    policy_loss: Tensor
+    value_loss: Tensor
+    approx_kl: Tensor
+    clip_fraction: Tensor
+    grad_norm: Tensor
 
 
 @torch.no_grad()
-def collect(sim: Simulator, agent: Ppo) -> tuple[Rollout, Fleet]:
+def collect(agent: Ppo) -> tuple[Rollout, Fleet]:
     """Run the policy for `horizon` steps. Noise is drawn for the whole team: its size changes no trajectory."""
-    c, fleet, mine = agent.config, agent.fleet, agent.team.share(agent.config.num_envs)
+    sim, c, fleet, mine = agent.sim, agent.config, agent.fleet, agent.team.share(agent.config.num_envs)
     rows: list[tuple[Tensor, ...]] = []
     for _ in range(c.horizon):
         obs, usual = fleet.obs, at(agent.reference, sim, fleet.carry)
@@ -167,10 +197,11 @@ def collect(sim: Simulator, agent: Ppo) -> tuple[Rollout, Fleet]:
         if c.bootstrap and stepped.truncated.any():
             after = agent.critic(stepped.final_obs) * agent.scale
         ends = stepped.final.state.t >= sim.params.steps
-        rows.append((obs, bid, log_prob(bid, mean, log_std), reward, value, after, ends))
-    seen, bids, logp, reward, values, after, ends = (torch.stack(x) for x in zip(*rows, strict=True))
-    following = torch.cat((values[1:], (agent.critic(fleet.obs) * agent.scale).unsqueeze(0)))
-    return Rollout(seen, bids, logp, reward, values, torch.where(ends, after, following), ends), fleet
+        rows.append((obs, bid, log_prob(bid, mean, log_std), reward, stepped.reported, value, after, ends))
+    obs, bid, logp, reward, reported, value, after, ends = (torch.stack(x) for x in zip(*rows, strict=True))
+    following = torch.cat((value[1:], (agent.critic(fleet.obs) * agent.scale).unsqueeze(0)))
+    next_value = torch.where(ends, after, following)
+    return Rollout(obs, bid, logp, reward, reported, value, next_value, ends), fleet
 
 
 def update(agent: Ppo, rollout: Rollout) -> dict[str, Tensor]:
@@ -184,16 +215,17 @@ def update(agent: Ppo, rollout: Rollout) -> dict[str, Tensor]:
     spread = team.mean((advantage - centre).square().mean()).sqrt()
     advantage = (advantage - centre) / (spread + 1e-8)
     agent.scale.lerp_(team.mean(returns.square().mean()).sqrt().clamp_min(1e-3), 1.0 if agent.update == 0 else 0.05)
-    metrics = torch.zeros(len(METRICS), device=advantage.device)
+    total = torch.zeros(len(Losses._fields), device=advantage.device)
     steps, envs = advantage.shape
     column = torch.arange(envs, device=advantage.device)
     with matrix_products(c.tf32 and advantage.is_cuda):
         for _ in range(c.epochs):
             order = torch.rand(steps, c.num_envs, generator=agent.generator, device=advantage.device).argsort(0)
             for part in order[:, team.share(c.num_envs)].chunk(c.batches):
-                metrics += _minibatch(agent, rollout, advantage, returns, (part, column.expand_as(part)))
+                total += torch.stack(_minibatch(agent, rollout, advantage, returns, (part, column.expand_as(part))))
     agent.update += 1
-    return {f"train/{name}": x for name, x in zip(METRICS, metrics / (c.epochs * c.batches), strict=True)} | {
+    losses = Losses(*(total / (c.epochs * c.batches)).unbind())
+    return {f"train/{name}": x for name, x in losses._asdict().items()} | {
         "train/learning_rate": agent.learning_rate.clone(),
         "train/std": agent.actor.log_std.detach().exp().mean(),
     }
@@ -201,9 +233,9 @@ def update(agent: Ppo, rollout: Rollout) -> dict[str, Tensor]:
 
 def _minibatch(
     agent: Ppo, rollout: Rollout, advantage: Tensor, returns: Tensor, where: tuple[Tensor, Tensor]
-) -> Tensor:
-    """One gradient step on the samples `where` (step, environment); `[len(METRICS)]`."""
-    c, warming = agent.config, agent.update < agent.config.critic_warmup
+) -> Losses:
+    """One gradient step on the samples `where` (step, environment)."""
+    c, warming = agent.config, agent.update < agent.warmup
     obs, bid, old, adv = (x[where].flatten(0, 1) for x in (rollout.obs, rollout.bid, rollout.log_prob, advantage))
     with torch.autocast(obs.device.type, torch.bfloat16, enabled=c.bf16, cache_enabled=False):
         mean, log_std = agent.actor(obs)
@@ -226,7 +258,7 @@ def _minibatch(
         if not warming:
             adapt(agent.learning_rate, kl, c.target_kl)
     agent.optimiser.step()
-    return torch.stack((policy_loss.detach(), value_loss.detach(), kl, clipped, norm))
+    return Losses(policy_loss.detach(), value_loss.detach(), kl, clipped, norm)
 
 
 def adapt(learning_rate: Tensor, kl: Tensor, target_kl: float | None) -> None:
@@ -235,9 +267,3 @@ def adapt(learning_rate: Tensor, kl: Tensor, target_kl: float | None) -> None:
         return
     faster = torch.where(kl < target_kl / 2.0, learning_rate * RATE_STEP, learning_rate)
     learning_rate.copy_(torch.where(kl > target_kl * 2.0, learning_rate / RATE_STEP, faster).clamp(*RATE_RANGE))
-
-
-def learn_once(sim: Simulator, agent: Ppo) -> dict[str, Tensor]:
-    """One rollout and its update."""
-    rollout, agent.fleet = collect(sim, agent)
-    return update(agent, rollout) | {"rollout/saving_mean": rollout.reward.mean()}
