@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 USER_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 OWN_SCENARIO = "own"  # what Hydra calls a scenario file of the user
-FREE = ("scenario.", "benchmark.train.", "benchmark.evaluations.")  # any key may be set: a schema judges it
+# any key behind these may be set: a schema judges it
+FREE = ("scenario.", "benchmark.train.", "benchmark.evaluations.", "options.", "as_jobs.", "drawn.")
 OWN_FILE = "scenario=path/to/own.yaml takes a file of your own; scenario.KEY=VALUE sets any key of its schema."
 _typed: list[str] = []  # the command and its arguments, as they were given
 _own_files: dict[str, str] = {}  # path of such a file by the name of its scenario, for error texts

@@ -16,7 +16,7 @@ from greenhop import __version__
 from greenhop.errors import nearest
 from greenhop_agents import commands
 
-SPELT = {"import_data": "import"}  # `import` can be no module's name
+SPELT = {"import_data": "import", "replay_jobs": "jobs"}
 PLAIN = {"completion", "inventory", "main"}  # modules of the room that are no command with settings
 FIRST = ("demo", "train", "evaluate", "benchmark", "bound", "import")  # the ones that most people want
 USAGE = """\

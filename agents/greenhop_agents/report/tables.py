@@ -237,7 +237,7 @@ def short_table(results: Results, scenario: str) -> Table:
     """The table that scripts print."""
     table = Table(title=scenario, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for i, heading in SHORT.items():
-        table.add_column(heading, justify="right" if i else "left", no_wrap=bool(i), overflow="fold")
+        table.add_column(heading, justify="right" if i else "left", no_wrap=True)
     for row in table_rows(results, scenario):
         table.add_row(*(row[i] for i in SHORT))
     return table

@@ -84,6 +84,20 @@ def clock_of(p: Params) -> Clock:
     )
 
 
+def _last_steps(jobs: JobTable, deadline_h: Floats, dt_h: float) -> Ints:
+    """`[N]` step in which a job must end for itself and for those that wait for it."""
+    last = np.minimum(jobs.due_step, np.ceil(deadline_h / dt_h - ROUNDING).astype(np.int64) - 1)
+    steps = np.ceil(jobs.work_mwh / (jobs.rate_mw * dt_h) - ROUNDING).astype(np.int64)
+    waits = np.flatnonzero(jobs.after >= 0)
+    for _ in range(len(waits)):  # one round for each part of the longest chain
+        sooner = last.copy()
+        np.minimum.at(sooner, jobs.after[waits], last[waits] - steps[waits])
+        if (sooner == last).all():
+            break
+        last = sooner
+    return last
+
+
 class Dispatcher:
     """The jobs of one episode on their way.
 
@@ -111,6 +125,7 @@ class Dispatcher:
         self._ready, self._next = jobs.ready_step(params.dt_h), 0
         self._active = np.zeros(0, dtype=np.int64)
         self._deadline_h = np.minimum(jobs.deadline_h, (jobs.due_step + 1) * params.dt_h)
+        self._last = _last_steps(jobs, self._deadline_h, params.dt_h)
         slots = (params.n_regions, len(params.deferrable), params.n_slots)
         self._owed = np.zeros(slots)  # MWh promised to a cohort by earlier plans and not yet run
         self._owed_moves = np.zeros((len(params.links), *slots[1:]))
@@ -182,9 +197,8 @@ class Dispatcher:
         j, dt = self.jobs, self.params.dt_h
         need = self._step_work(a)
         steps_left = np.ceil(self.remaining_mwh[a] / (j.rate_mw[a] * dt) - 1e-9)
-        last = np.minimum(j.due_step[a], np.ceil(self._deadline_h[a] / dt - 1e-9).astype(np.int64) - 1)
         bound = self.running[a] & ~j.preemptible[a]
-        must = bound | (steps_left >= last - self.t + 1)
+        must = bound | (steps_left >= self._last[a] - self.t + 1)
         cohort = self._cohort(a, slot)
         backlog = np.bincount(cohort, self.remaining_mwh[a], minlength=self._owed.size)
         cap = backlog * np.broadcast_to(self.clock.rate_limit[limits.phase], self._owed.shape).reshape(-1)
