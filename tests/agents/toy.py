@@ -29,7 +29,7 @@ class Toy:
 
     params: Any = field(
         default_factory=lambda: SimpleNamespace(
-            steps=STEPS, device=torch.device("cpu"), dtype=torch.float32, cost_scale_cny=1.0
+            steps=STEPS, device=torch.device("cpu"), dtype=torch.float32, cost_scale_cny=1.0, prices_end=True
         )
     )
     decoder: Any = field(default_factory=lambda: SimpleNamespace(parts={"force": (1, 1)}))

@@ -3,7 +3,7 @@
     L(θ) = −mean min(ρ·A, clip(ρ, 1−ε, 1+ε)·A) + c_v·mean (V − R)² − c_e·H,   ρ = π_θ(bid|o) / π_old(bid|o)
 
 The Gaussian lives on bids; `tanh` belongs to the environment, so it needs no Jacobian. Rewards count beyond what price
-following earns, and include the change of the state's potential (reference.py). The learning rate is a tensor that
+following earns, and include the change of the state's potential. The learning rate is a tensor that
 follows the measured KL divergence.
 """
 
@@ -17,9 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Generator, Tensor, nn
 
 from greenhop.engines.differentiable import Step
+from greenhop.engines.price_follow import at, price_follow_rewards
 from greenhop.episode.simulator import Simulator
+from greenhop.physics.rewards import gain
 from greenhop.scenario.config import Count, NonNegative, Positive
-from greenhop_agents.learners.baseline import at, gain, reference_rewards
 from greenhop_agents.learners.gae import gae
 from greenhop_agents.learners.networks import (
     Actor,
@@ -56,8 +57,7 @@ class PpoConfig(BaseModel):
     target_kl: Positive | None = 0.02  # None keeps the learning rate
     critic_warmup: Annotated[int, Field(ge=0)] = 0  # updates before the actor follows the critic: after a warm start
     max_grad_norm: Positive = 1.0
-    bootstrap: bool = False  # whether an episode that ends goes on in the value of its final observation
-    shaping: bool = True  # rewards include the change of the potential, see reference.py
+    shaping: bool = True  # rewards include the change of the potential, see greenhop.physics.rewards
     bf16: bool = False  # networks are updated in bfloat16 where that is safe (torch.autocast)
     tf32: bool = False  # and their float32 products in TensorFloat-32, on GPUs that have it; the simulator's never
     compile: bool | None = None  # the step as machine code; None: on a CPU with a compiler
@@ -112,6 +112,8 @@ def build_ppo(
     parameters = [*actor.parameters(), *critic.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=rate, capturable=on_gpu, foreach=on_gpu, eps=1e-5)
     mine = team.share(config.num_envs)
+    if reference is None:
+        reference = price_follow_rewards(sim, "accrual" if config.shaping else "bill")
     return Ppo(
         config=config,
         actor=actor,
@@ -121,7 +123,7 @@ def build_ppo(
         fleet=launch(sim, mine.stop - mine.start, seed, config.horizon, mine.start),
         step=ticker(sim, config.compile, derivative=False),
         generator=Generator(device).manual_seed(seed),
-        reference=reference_rewards(sim, config.shaping) if reference is None else reference,
+        reference=reference,
         team=team,
         scale=torch.ones((), device=device),
     )
@@ -143,7 +145,7 @@ def collect(sim: Simulator, agent: Ppo) -> tuple[Rollout, Fleet]:
         if c.shaping:
             reward = reward + gain(sim.params, before, stepped.final.state)
         value, after = agent.critic(obs) * agent.scale, torch.zeros_like(usual)
-        if c.bootstrap and stepped.truncated.any():
+        if not sim.params.prices_end and stepped.ended.any():
             after = agent.critic(stepped.final_obs) * agent.scale
         ends = stepped.final.state.t >= sim.params.steps
         rows.append((obs, bid, log_prob(bid, mean, log_std), reward, value, after, ends))

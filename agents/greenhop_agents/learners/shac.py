@@ -25,9 +25,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Generator, Tensor, nn
 
 from greenhop.engines.differentiable import Step
+from greenhop.engines.price_follow import at, price_follow_rewards
 from greenhop.episode.simulator import Simulator
 from greenhop.scenario.config import Count, NonNegative, Positive
-from greenhop_agents.learners.baseline import at, reference_rewards
 from greenhop_agents.learners.networks import Actor, NetworkConfig, build_actor, build_critic, matrix_products
 from greenhop_agents.learners.rollout import Fleet, advance, detach, launch, ticker
 
@@ -51,7 +51,6 @@ class ShacConfig(BaseModel):
     max_grad_norm: Positive = 1.0
     average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9  # weights are averaged over updates; the mean is the policy
     std_anneal: bool = True  # exploration noise falls with the learning rate
-    bootstrap: bool = False  # the terminal term closes the account, so an episode's end is worth nothing more
     compile: bool | None = None  # the step and its derivative as machine code; None: on a CPU with a compiler
     tf32: bool = False  # float32 products of the networks in TensorFloat-32, on GPUs that have it
     graph: bool = False  # window and updates as one CUDA graph: needs a GPU, and windows that divide an episode
@@ -72,7 +71,7 @@ class Shac:
     fleet: Fleet
     step: Step
     generator: Generator
-    reference: Tensor  # [E, T] what price following earns, see reference.py
+    reference: Tensor  # [E, T] what price following earns, see engines/price_follow.py
     actor_rate: Tensor  # learning rates and the factor of the noise now: tensors, so that a CUDA graph can follow them
     critic_rate: Tensor
     noise: Tensor
@@ -110,7 +109,7 @@ def build_shac(sim: Simulator, config: ShacConfig, seed: int, reference: Tensor 
         fleet=launch(sim, config.num_envs, seed, every),
         step=ticker(sim, config.compile, derivative=True),
         generator=Generator(device).manual_seed(seed),
-        reference=reference_rewards(sim) if reference is None else reference,
+        reference=price_follow_rewards(sim) if reference is None else reference,
         actor_rate=actor_rate,
         critic_rate=critic_rate,
         noise=noise,
@@ -136,8 +135,8 @@ def collect(sim: Simulator, agent: Shac) -> tuple[Window, Fleet]:
         total = total + discount * reward
         discount = discount * c.gamma
         after, cut = torch.zeros_like(discount), stepped.final.state.t >= sim.params.steps
-        if stepped.truncated.any():
-            if c.bootstrap:
+        if stepped.ended.any():
+            if not sim.params.prices_end:
                 after = torch.where(cut, agent.target(stepped.final_obs), 0.0)
             total = total + discount * after
             discount = torch.where(cut, torch.ones_like(discount), discount)

@@ -11,7 +11,7 @@ from rich.table import Table
 from torch import Tensor
 
 from greenhop.episode.simulator import build_simulator
-from greenhop.gym.vector_env import checked_action
+from greenhop.gym.interface import checked_action
 from greenhop.scenario.config import ScenarioConfig, Split
 from greenhop_agents.policies.policy import ActionPolicy
 from greenhop_agents.policies.rules import PriceFollow, Stay

@@ -39,10 +39,11 @@ class Model(BaseModel):
 
 
 class EpisodeConfig(Model):
-    """Length of an episode and the hours of the year at which one may start."""
+    """Length of an episode, the hours of the year at which one may start, and whether its end is priced."""
 
     length_h: Positive = 168.0
     start_every_h: Positive = 24.0
+    terminal: bool = True  # the last step bills the work and energy it leaves; without, an episode is only cut
 
 
 class YearsConfig(Model):
