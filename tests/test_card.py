@@ -12,7 +12,7 @@ from torch import Tensor
 from greenhop import ENV_IDS
 from greenhop.cards import environment as card
 from greenhop.cards.effects import DAYS, effect, effects, example, held
-from greenhop.cards.environment import described, environment_card, field_notes
+from greenhop.cards.environment import ENDING, described, environment_card, field_notes
 from greenhop.gym.env import HubEnv
 from greenhop.physics.state import COST_TERMS, Plan, Row, State
 from greenhop.world.layout import Seen
@@ -32,10 +32,16 @@ def test_the_environment_card_is_what_the_code_says(page: str) -> None:
 def test_the_card_lists_every_registered_environment_with_its_sizes(page: str) -> None:
     assert all(f"| `{env_id}` | `{name}` |" in page for env_id, name in ENV_IDS.items())
     s = described("pair2").shapes
-    (row,) = [line for line in page.splitlines() if line.startswith("| `Pair2-v0`")]
+    (row,) = [line for line in page.splitlines() if line.startswith("| `Pair2-v1`")]
     regions, observed = s.observer.parts["region"], s.obs_size
     assert f"| {s.params.steps} | 1 | {regions[0]} |" in row
     assert f"| {observed} |" in row
+
+
+@pytest.mark.parametrize("path", ["README.md", "docs/agent.md", "docs/environment.md"])
+def test_pages_say_the_same_about_the_end_of_an_episode(path: str) -> None:
+    text = (PAGE.parents[1] / path).read_text(encoding="utf-8")
+    assert " ".join(ENDING.split()) in " ".join(text.split())
 
 
 @pytest.mark.parametrize(("notes", "name"), [("OBSERVED", "soc"), ("FEATURES", "peak"), ("COSTS", "demand")])

@@ -247,14 +247,6 @@ def test_bound_writes_certified_records(script: Any, tmp_path: Path) -> None:
     assert all(abs(r["relative_gap"]) <= 1e-6 for r in records)
 
 
-def test_first_order_writes_what_its_bounds_lack(script: Any, tmp_path: Path) -> None:
-    ended = script("first_order", *QUICK, "batches=[2]", "tolerances=[1e-2]", "json=out.json")
-    assert ended.code == 0, ended.err
-    (record,) = json.loads((tmp_path / "out.json").read_text())
-    assert (record["windows"], record["solved"]) == (2, "yes")
-    assert 0.0 <= record["largest_gap"] <= 0.05
-
-
 def test_a_scenario_of_ones_own_may_build_on_a_shipped_one(script: Any, tmp_path: Path) -> None:
     text = "defaults: [pair2, _self_]\nname: mine\nepisode: {length_h: 24}\nyears: {test: 1}\n"
     scenario = own_scenario(tmp_path, text)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +19,12 @@ from greenhop.compiler import cpu as machine_code
 from greenhop.compiler import program
 from greenhop.compiler.program import Program
 from greenhop.compiler.unroll import UnrollError
-from greenhop.engines.compiled import CompiledSteps
+from greenhop.engines.compiled import CompiledSteps, programs_of, say_slow
 from greenhop.engines.cuda_graph import GraphedSteps
 from greenhop.engines.differentiable import CompiledOutcome
+from greenhop.engines.engine import Engine
+from greenhop.engines.find import build_engine
+from greenhop.engines.torch_steps import TorchSteps
 from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ActionError, ConfigError
 from greenhop.gym.env import HubEnv
@@ -44,7 +51,7 @@ def steps_of(num_envs: int) -> CompiledSteps:
 
 
 def pair(compiled: CompiledSteps) -> list[TensorVectorEnv]:
-    """The same episodes eager and compiled."""
+    """The same episodes in torch and compiled."""
     eager, ours = (TensorVectorEnv(compiled.sim, compiled.num_envs, seed=1) for _ in range(2))
     ours.engine = compiled
     return [eager, ours]
@@ -66,6 +73,7 @@ def assert_same_run(envs: list[TensorVectorEnv], steps: int) -> None:
         assert ours[2].tolist() == theirs[2].tolist()
         for a, b in ((ours[0], theirs[0]), (ours[1], theirs[1]), (ours[3], theirs[3])):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-5 * max(float(b.abs().max()), 1.0))
+        assert envs[1].engine.obs.shape == envs[0].engine.obs.shape
         ended = ours[2] | (np.arange(n) == t)
         torch.testing.assert_close(*(env.restart(ended) for env in envs), rtol=1e-4, atol=1e-4)
         for a, b in zip(tree_leaves(envs[1].carry), tree_leaves(envs[0].carry), strict=True):
@@ -128,6 +136,44 @@ def test_an_episode_that_ended_is_not_stepped_on(compile: bool) -> None:
         env.step(torch.zeros(11, env.sim.action_size))
 
 
+def test_without_a_compiler_that_works_torch_steps_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("GREENHOP_CACHE", str(tmp_path))  # no machine code from before
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    say_slow.cache_clear()
+    sim = steps_of(11).sim
+    assert all(isinstance(build_engine(replace(sim), 1, None), TorchSteps) for _ in range(2))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "no-such-compiler" in caplog.text
+    with pytest.raises(ConfigError, match="no-such-compiler"):
+        build_engine(replace(sim), 1, True)
+
+
+def test_engines_of_one_simulator_follow_its_step_once() -> None:
+    assert CompiledSteps(steps_of(9).sim, 2).programs is programs_of(steps_of(9).sim)
+
+
+@pytest.mark.parametrize("compile", [False, True])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["copy", "pickle"])
+def test_a_copy_of_an_engine_goes_on_bitwise_and_alone(compile: bool, copied: Callable[[Engine], Engine]) -> None:
+    sim = steps_of(9).sim
+    one = build_engine(sim, 9, compile)
+    one.begin(torch.arange(9) * 30)
+    first, *rest = actions(sim, 9, SHORT)
+    with torch.no_grad():
+        one.step(first)
+        other = copied(one)
+        kept = one.keep()
+        for action in rest:
+            for a, b in zip(one.step(action), other.step(action), strict=True):
+                assert torch.equal(a, b)
+        assert torch.equal(kept().t, torch.ones(9, dtype=torch.int64))
+        again = copied(other)
+        again.begin(torch.zeros(9, dtype=torch.int64))
+        assert torch.equal(other.state.t, torch.full((9,), SHORT))
+
+
 def test_another_world_with_the_same_physics_shares_the_program() -> None:
     steps = steps_of(9)
     other = build_simulator("pair2", "test", overrides=[f"episode.length_h={SHORT}"], year_ids=[1])
@@ -148,11 +194,18 @@ class Trembling:
         return self._decoder(torch.rand_like(action), state, row, seen)
 
 
-def test_a_decoder_that_cannot_be_followed_is_left_to_torch_unless_asked_for() -> None:
+def test_a_decoder_that_cannot_be_followed_is_left_to_torch_and_said_once_unless_asked_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     plain = day_sim("pair2")
     sim = replace(plain, decoder=Trembling(plain))
+    say_slow.cache_clear()
     env = HubEnv(sim=sim)
-    assert env.tensors.engine is None
+    HubEnv(sim=sim)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "step in torch" in caplog.text
+    assert "draws numbers" in caplog.text
+    assert isinstance(env.tensors.engine, TorchSteps)
     env.reset(seed=0)
     env.step(np.zeros(sim.action_size))
     with pytest.raises(UnrollError, match="draws numbers"):
@@ -161,11 +214,6 @@ def test_a_decoder_that_cannot_be_followed_is_left_to_torch_unless_asked_for() -
         ticker(sim, True, derivative=False)
     assert not isinstance(ticker(sim, None, derivative=False), CompiledOutcome)
     assert isinstance(ticker(plain, None, derivative=False), CompiledOutcome)
-
-
-def test_a_compiled_env_has_no_pictures() -> None:
-    with pytest.raises(ConfigError, match="compile"):
-        HubEnv("pair2", "test", year_ids=[0], compile=True, render_mode="ansi")
 
 
 def test_operations_and_bytes_of_a_step_stay_below_what_was_recorded() -> None:

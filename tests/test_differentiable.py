@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from greenhop.engines.compiled import tick
 from greenhop.engines.differentiable import CompiledOutcome, Pull, Step, floats, pull_back
+from greenhop.engines.engine import tick
 from greenhop.episode.simulator import Carry, Simulator
 from tests.marks import needs_compiler
 from tests.sims import day_sim

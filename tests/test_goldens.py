@@ -30,7 +30,7 @@ def trajectory(env_id: str) -> dict[str, Any]:
         obs, reward, _, _, info = env.step(0.8 * np.sin(1.0 + 0.7 * t + 1.3 * np.arange(size)))
         weights = np.cos(np.arange(obs.size))
         steps.append({"reward": float(reward), "obs_mean": float(obs.mean()), "obs_mix": float(obs @ weights)})
-        totals = {name: totals.get(name, 0.0) + value for name, value in info.items()}
+        totals = {name: totals.get(name, 0.0) + float(value) for name, value in info.items()}
     return {
         "obs_size": obs.size,
         "action_size": size,

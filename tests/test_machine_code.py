@@ -140,7 +140,7 @@ def test_a_folder_that_cannot_be_written_only_costs_the_time_to_compile(
 
 def test_compiled_gymnasium_environments_give_the_eager_numbers() -> None:
     given: dict[str, Any] = {"split": "test", "overrides": ["episode.length_h=4"], "year_ids": [0]}
-    eager, ours = (gym.make("greenhop:Pair2-v0", **given, compile=c) for c in (False, True))
+    eager, ours = (gym.make("greenhop:Pair2-v1", **given, compile=c) for c in (False, True))
     assert isinstance(eager.action_space, gym.spaces.Box)
     for seed in (1, 2):
         np.testing.assert_allclose(ours.reset(seed=seed)[0], eager.reset(seed=seed)[0], rtol=1e-5, atol=1e-5)
@@ -151,7 +151,7 @@ def test_compiled_gymnasium_environments_give_the_eager_numbers() -> None:
             assert one[1] == pytest.approx(two[1], rel=1e-4)
             assert one[2:4] == two[2:4] == (False, t == 3)
             assert one[4] == pytest.approx(two[4], rel=1e-4, abs=0.1)
-    batches = [gym.make_vec("greenhop:Pair2-v0", num_envs=3, **given, compile=c) for c in (False, True)]
+    batches = [gym.make_vec("greenhop:Pair2-v1", num_envs=3, **given, compile=c) for c in (False, True)]
     for batch in batches:
         batch.reset(seed=0)
     both = [batch.step(np.zeros(batch.action_space.shape))[:2] for batch in batches]

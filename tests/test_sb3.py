@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
-from stable_baselines3 import PPO
 from stable_baselines3.common.logger import KVWriter, Logger
 
 from greenhop.errors import ActionError, ConfigError
@@ -54,7 +53,7 @@ def test_finished_episodes_carry_the_infos_that_algorithms_read() -> None:
             assert infos == [{}, {}]
             assert not dones.any()
     assert dones.all()
-    assert infos[0]["TimeLimit.truncated"] is False, "an episode is a whole unless one asks for bootstrapping"
+    assert infos[0]["TimeLimit.truncated"] is False, "the last step has priced what it leaves"
     np.testing.assert_allclose(infos[0]["terminal_observation"], last, atol=1e-4)
     assert not np.allclose(obs[0], last, atol=1e-3), "the returned observation belongs to the next episode"
     assert infos[0]["episode"]["l"] == 24
@@ -149,16 +148,16 @@ def test_unknown_algorithms_and_keywords_are_user_errors() -> None:
 
 
 HUB: dict[str, Any] = {
-    "name": "ppo", "kind": "sb3", "algorithm": "ppo", "num_envs": 2, "beyond_price_follow": True, "bootstrap": False,
+    "name": "ppo", "kind": "sb3", "algorithm": "ppo", "num_envs": 2, "baseline": "price_follow",
     "network": {"kind": "region", "width": 8, "layers": 0, "log_std": -1.8},
     "options": {"n_steps": 24, "batch_size": 24, "n_epochs": 1},
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("shaping", [False, True])
-def test_rewards_beyond_price_following_are_zero_for_the_zero_action(shaping: bool) -> None:
+@pytest.mark.parametrize("reward", ["bill", "accrual"])
+def test_rewards_beyond_price_following_are_zero_for_the_zero_action(reward: str) -> None:
     sim = day_sim("pair2")
-    env = build_env(sim, HUB | {"shaping": shaping}, seed=0)
+    env = build_env(sim, HUB | {"reward": reward}, seed=0)
     env.reset()
     for t in range(30):  # into the second episode
         _, rewards, dones, infos = env.step(np.zeros((2, sim.action_size), dtype=np.float32))
@@ -187,40 +186,6 @@ def test_an_encoder_shared_by_the_hubs_starts_at_price_following_learns_and_come
 def test_only_ppo_takes_our_networks() -> None:
     with pytest.raises(ConfigError, match="algorithm ppo"):
         build_agent(HubVecEnv(day_sim("pair2"), 1), {**HUB, "algorithm": "sac", "options": {}}, seed=0)
-
-
-@pytest.mark.parametrize("bootstrap", [False, True])
-def test_the_value_of_the_last_observation_counts_only_where_bootstrapping_is_asked_for(bootstrap: bool) -> None:
-    sim = day_sim("pair2")
-    env = HubVecEnv(sim, 2, bootstrap=bootstrap)
-    model = build_model(env, "ppo", 0, "cpu", {**SMALL, "gamma": 0.5, "gae_lambda": 1.0})
-    assert isinstance(model, PPO)
-    model.set_logger(Logger(None, []))
-    _, callback = model._setup_learn(24, callback=None)
-    seen = watch(model)
-    model.collect_rollouts(model.env, callback, model.rollout_buffer, 24)  # type: ignore[arg-type]
-    rewards, last = seen[-1]
-    with torch.no_grad():
-        value = model.policy.predict_values(torch.from_numpy(last)).flatten().numpy()
-    assert np.abs(value).min() > 1e-3
-    expected = rewards + 0.5 * value if bootstrap else rewards
-    np.testing.assert_allclose(model.rollout_buffer.rewards[-1], expected, rtol=1e-5)
-
-
-def watch(model: PPO) -> list[tuple[Any, Any]]:
-    """Rewards and terminal observations of every step that ends episodes."""
-    env, seen = model.get_env(), []
-    assert env is not None
-    plain = env.step_wait
-
-    def watched() -> Any:
-        obs, rewards, dones, infos = plain()
-        if dones.all():
-            seen.append((rewards.copy(), np.stack([info["terminal_observation"] for info in infos])))
-        return obs, rewards, dones, infos
-
-    env.step_wait = watched  # type: ignore[method-assign]
-    return seen
 
 
 OFF_POLICY = {"learning_starts": 4, "batch_size": 8, "gradient_steps": 1, "policy_kwargs": {"net_arch": [16]}}
@@ -278,8 +243,8 @@ def test_every_preset_judges_an_episode_as_a_whole_beyond_price_following() -> N
     presets = [OmegaConf.load(path) for path in sorted((config_dir() / "agent").glob("sb3_*.yaml"))]
     assert {p.algorithm for p in presets} == set(WITH_FEATURES)
     for preset in presets:
-        assert preset.beyond_price_follow is True
-        assert preset.bootstrap is False
-        assert OmegaConf.select(preset, "shaping", default=False) is (preset.options.get("gae_lambda") != 1.0)
+        assert preset.baseline == "price_follow"
+        reward = "bill" if preset.options.get("gae_lambda") == 1.0 else "accrual"
+        assert OmegaConf.select(preset, "reward", default="bill") == reward
         on_policy = "gae_lambda" in preset.options
         assert preset.options.gamma == 1.0 if on_policy else preset.options.gamma >= 0.99

@@ -40,7 +40,7 @@ def test_all_scenarios_of_the_design_are_there() -> None:
         assert load_scenario(name).name == name
 
 
-@pytest.mark.parametrize("name", ["Hub10Outage-v0", "Hub12-v0"])
+@pytest.mark.parametrize("name", ["Hub10Outage-v1", "Hub12-v1"])
 def test_variants_are_registered_with_gymnasium(name: str) -> None:
     assert gym.spec(name).kwargs == {"scenario": greenhop.ENV_IDS[name]}
 

@@ -54,32 +54,35 @@ def close(ours: Any, theirs: Any) -> None:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_row_of_a_batch_equals_the_single_env(name: str) -> None:
     sim = day_sim(name)
-    envs, starts = HubVectorEnv(3, sim=sim), [2, 200, 340]
-    obs, _ = envs.reset(options={"starts": starts})
+    envs, starts = HubVectorEnv(3, sim=sim, autoreset_mode="SameStep"), [2, 200, 340]
+    obs, _ = envs.reset(options={"start": starts})
     singles = [HubEnv(sim=sim) for _ in starts]
     close(obs, [env.reset(options={"start": s})[0] for env, s in zip(singles, starts, strict=True)])
     for actions in random_actions(sim, 3, sim.params.steps):
-        obs, reward, _, truncated, info = envs.step(actions)
+        obs, reward, terminated, truncated, info = envs.step(actions)
         stepped = [env.step(a) for env, a in zip(singles, actions, strict=True)]
         close(reward, [s[1] for s in stepped])
-        assert truncated.tolist() == [s[3] for s in stepped]
-        seen = np.stack(info["final_obs"].tolist()) if truncated.all() else obs
+        assert terminated.tolist() == [s[2] for s in stepped]
+        assert not truncated.any()
+        seen = np.stack(info["final_obs"].tolist()) if terminated.all() else obs
         close(seen, [s[0] for s in stepped])
+        told = info["final_info"] if terminated.all() else info
         for key in ("grid_mwh", "missed_mwh", "grid_energy_cny"):
-            np.testing.assert_allclose(info[key], [s[4][key] for s in stepped], rtol=1e-4, atol=1e-2)
+            np.testing.assert_allclose(told[key], [s[4][key] for s in stepped], rtol=1e-4, atol=1e-2)
 
 
 def test_same_step_returns_the_new_episode_and_keeps_the_last_observation(short_sim: Simulator) -> None:
-    envs, walkers = HubVectorEnv(2, sim=short_sim), [Walker(short_sim) for _ in range(2)]
+    envs = HubVectorEnv(2, sim=short_sim, autoreset_mode="SameStep")
+    walkers = [Walker(short_sim) for _ in range(2)]
     obs, _ = envs.reset(seed=3)
     close(obs, [w.begin(row) for w, row in zip(walkers, rows_of(envs), strict=True)])
     for t, actions in enumerate(random_actions(short_sim, 2, 3 * SHORT)):
         obs, reward, terminated, truncated, info = envs.step(actions)
         stepped = [w.env.step(a) for w, a in zip(walkers, actions, strict=True)]
         close(reward, [s[1] for s in stepped])
-        assert not terminated.any()
-        assert truncated.all() == ((t + 1) % SHORT == 0)
-        if not truncated.any():
+        assert not truncated.any()
+        assert terminated.all() == ((t + 1) % SHORT == 0)
+        if not terminated.any():
             close(obs, [s[0] for s in stepped])
             assert "final_obs" not in info
             continue
@@ -97,17 +100,18 @@ def test_next_step_ignores_the_action_of_the_step_that_resets(short_sim: Simulat
     for walker, row in zip(walkers, rows_of(envs), strict=True):
         walker.begin(row)
     for t, actions in enumerate(random_actions(short_sim, 2, 3 * (SHORT + 1))):
-        obs, reward, _, truncated, info = envs.step(actions)
+        obs, reward, terminated, _, info = envs.step(actions)
         if t % (SHORT + 1) == SHORT:  # the step after an end
             close(obs, [w.begin(row) for w, row in zip(walkers, rows_of(envs), strict=True)])
             assert not reward.any()
-            assert not truncated.any()
-            assert not info["_grid_mwh"].any()
+            assert not terminated.any()
+            assert not info["grid_mwh"].any()
+            assert (info["episode_start"] == envs.tensors.starts).all()
             continue
         stepped = [w.env.step(a) for w, a in zip(walkers, actions, strict=True)]
         close(obs, [s[0] for s in stepped])
         close(reward, [s[1] for s in stepped])
-        assert truncated.all() == (t % (SHORT + 1) == SHORT - 1)
+        assert terminated.all() == (t % (SHORT + 1) == SHORT - 1)
 
 
 def test_disabled_waits_for_a_reset_mask(short_sim: Simulator) -> None:
@@ -125,18 +129,18 @@ def test_disabled_waits_for_a_reset_mask(short_sim: Simulator) -> None:
         walkers[1].env.step(actions[t][1])
     close(obs[0], walkers[0].begin(rows_of(envs)[0]))
     for t in range(2, 4):
-        obs, reward, _, truncated, _ = envs.step(actions[t])
+        obs, reward, terminated, _, _ = envs.step(actions[t])
         stepped = [w.env.step(a) for w, a in zip(walkers, actions[t], strict=True)]
         close(obs, [s[0] for s in stepped])
         close(reward, [s[1] for s in stepped])
-    assert truncated.tolist() == [False, True]
+    assert terminated.tolist() == [False, True]
     with pytest.raises(ActionError, match="reset_mask"):
         envs.step(actions[4])
-    obs, _ = envs.reset(options={"reset_mask": truncated})
+    obs, _ = envs.reset(options={"reset_mask": terminated})
     close(obs[1], walkers[1].begin(rows_of(envs)[1]))
-    obs, _, _, truncated, _ = envs.step(actions[4])
+    obs, _, terminated, _, _ = envs.step(actions[4])
     close(obs, [w.env.step(a)[0] for w, a in zip(walkers, actions[4], strict=True)])
-    assert not truncated.any()
+    assert not terminated.any()
 
 
 def test_a_reset_mask_must_fit_the_batch(short_sim: Simulator) -> None:
@@ -211,8 +215,8 @@ def test_infos_name_every_quantity_with_a_mask(short_sim: Simulator) -> None:
 def test_max_episode_steps_sets_the_length_of_an_episode() -> None:
     envs = HubVectorEnv(1, scenario="pair2", split="test", year_ids=[0], max_episode_steps=3)
     envs.reset(seed=0)
-    ends = [bool(envs.step(np.zeros((1, envs.sim.action_size)))[3][0]) for _ in range(6)]
-    assert ends == [False, False, True] * 2
+    ends = [bool(envs.step(np.zeros((1, envs.sim.action_size)))[2][0]) for _ in range(8)]
+    assert ends == [False, False, True, False] * 2  # the step after an end begins anew
 
 
 def test_deciding_and_stepping_are_one_graph_with_the_same_results() -> None:

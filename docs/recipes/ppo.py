@@ -1,10 +1,10 @@
 """PPO in one file, in the manner of CleanRL: python docs/recipes/ppo.py --scenario pair2
 
 Copy it and change what you like; it needs the vector environment, torch and the scoring of Greenhop, nothing else.
-Two things are not in the textbook. Rewards count beyond those of a twin environment that meets the same episodes and
-follows prices: the weather moves the bill far more than any action does, and the difference takes it out without
-changing what is best. And an episode counts as a whole (gamma 1, nothing bootstrapped), as its last step has priced
-what it leaves.
+Two things are not in the textbook. Rewards count beyond what price following earns in the same step of the same episode
+(`baseline`): the weather moves the bill far more than any action does, and the difference takes it out without changing
+what is best. And an episode counts as a whole (gamma 1, nothing added at its end), as its last step has priced what it
+leaves.
 """
 
 from __future__ import annotations
@@ -81,21 +81,18 @@ class Batch(dict[str, Tensor]):
         return {name: x.flatten(0, 1) for name, x in self.items()}
 
 
-def collect(envs: HubVectorEnv, twin: HubVectorEnv, agent: Agent, seed: int) -> Batch:
-    """One whole episode of every environment; all end together."""
+def collect(envs: HubVectorEnv, agent: Agent, seed: int | None) -> Batch:
+    """One whole episode of every environment; all end together. Without a seed the next ones."""
     rows: list[dict[str, Tensor]] = []
     obs, _ = envs.reset(seed=seed)
-    twin.reset(seed=seed)  # the same seed: the same episodes
-    nothing = np.zeros((twin.num_envs, twin.sim.action_size), dtype=np.float32)
     for _ in range(envs.sim.params.steps):
         seen = torch.as_tensor(obs)
         with torch.no_grad():
             policy, value = agent.policy(seen), agent.value(seen)
             action = policy.sample()
         obs, reward, _, _, _ = envs.step(action.numpy())
-        beyond = torch.as_tensor(reward - twin.step(nothing)[1], dtype=torch.float32)
-        log_prob = policy.log_prob(action).sum(-1)
-        rows.append({"obs": seen, "action": action, "log_prob": log_prob, "value": value, "reward": beyond})
+        log_prob, earned = policy.log_prob(action).sum(-1), torch.as_tensor(reward, dtype=torch.float32)
+        rows.append({"obs": seen, "action": action, "log_prob": log_prob, "value": value, "reward": earned})
     return Batch({name: torch.stack([row[name] for row in rows]) for name in rows[0]})
 
 
@@ -135,15 +132,15 @@ def main() -> None:
     torch.set_num_threads(1)  # networks this small only lose by more
     overrides = [f"episode.length_h={args.length_h}"]
     sim = build_simulator(args.scenario, "train", overrides=overrides)
-    # gym.make_vec("greenhop:Pair2-v0", num_envs=…, overrides=…) makes the same; here both share one world
-    envs, twin = HubVectorEnv(args.num_envs, sim=sim), HubVectorEnv(args.num_envs, sim=sim)
+    # gym.make_vec("greenhop:Pair2-v1", num_envs=…, overrides=…, baseline="price_follow") makes the same
+    envs = HubVectorEnv(args.num_envs, sim=sim, baseline="price_follow")
     agent = Agent(sim.obs_size, sim.action_size, args.hidden, args.log_std)
     optimizer = torch.optim.Adam(agent.parameters(), lr=args.learning_rate, eps=1e-5)
     frames = sim.params.steps * args.num_envs
     iterations = max(1, args.total_timesteps // frames)
     for i in range(iterations):
         optimizer.param_groups[0]["lr"] = args.learning_rate * (1 - i / iterations)
-        batch = collect(envs, twin, agent, args.seed * iterations + i)
+        batch = collect(envs, agent, args.seed if i == 0 else None)
         update(agent, optimizer, batch, args)
         if i % max(1, iterations // 20) == 0:
             earned = float(batch["reward"].sum(0).mean())

@@ -1,7 +1,7 @@
 """PPO with RLlib: pip install 'greenhop[ray]' 'ray[rllib]', then python docs/recipes/rllib_ppo.py
 
 RLlib pins a version of Gymnasium of its own, so give it a virtual environment of its own. Its runners step Gymnasium
-environments; `Beyond` makes rewards count beyond those of price following, as the other recipes do.
+environments, whose rewards count beyond those of price following, as in the other recipes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from ray.tune.registry import register_env
 
 from greenhop import ENV_IDS
 from greenhop_agents import score
-from greenhop_agents.learners.baseline import at, reference_rewards
 
 ENV = "greenhop"
 REACH = np.float32(
@@ -26,34 +25,17 @@ REACH = np.float32(
 )  # RLlib's noise begins at 1: on actions in −5…5 that is a fifth of the range instead of all of it
 
 
-class Beyond(gym.Wrapper[Any, Any, Any, Any]):
-    """Rewards beyond what price following earns in the same step of the same episode."""
-
-    def __init__(self, env: gym.Env[Any, Any]) -> None:
-        super().__init__(env)
-        self.sim = env.unwrapped.sim  # type: ignore[attr-defined]
-        self.beyond = reference_rewards(self.sim)
-
-    def step(self, action: NDArray[np.float32]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """As the environment says, but for the reward."""
-        carry = self.env.unwrapped.tensors.carry  # type: ignore[attr-defined]
-        expected = float(at(self.beyond, self.sim, carry))
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        # the last step has priced what it leaves, so the end counts as one: nothing is to be bootstrapped
-        return obs, float(reward) - expected, terminated or truncated, False, info
-
-
 def make_env(config: dict[str, Any]) -> gym.Env[Any, Any]:
     """What every runner steps."""
     overrides = [f"episode.length_h={config['length_h']}"]
-    env = gym.make(f"greenhop:{config['env_id']}", overrides=overrides)
-    return gym.wrappers.RescaleAction(Beyond(env), -REACH, REACH)
+    env = gym.make(f"greenhop:{config['env_id']}", overrides=overrides, baseline="price_follow")
+    return gym.wrappers.RescaleAction(env, -REACH, REACH)
 
 
 def parse_args() -> argparse.Namespace:
     """Settings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--env-id", default="Pair2-v0", help=f"one of {', '.join(ENV_IDS)}")
+    parser.add_argument("--env-id", default="Pair2-v1", help=f"one of {', '.join(ENV_IDS)}")
     parser.add_argument("--length-h", type=int, default=24, help="hours of an episode")
     parser.add_argument("--iterations", type=int, default=50)
     parser.add_argument("--runners", type=int, default=0, help="processes that step; 0: this one")

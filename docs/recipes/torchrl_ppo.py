@@ -25,7 +25,6 @@ from torchrl.objectives.value import GAE
 from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.gym.tensor_env import TensorVectorEnv
 from greenhop_agents import score
-from greenhop_agents.learners.baseline import at, reference_rewards
 
 
 class GreenhopEnv(EnvBase):
@@ -38,8 +37,7 @@ class GreenhopEnv(EnvBase):
     def __init__(self, sim: Simulator, num_envs: int, seed: int = 0) -> None:
         super().__init__(device=sim.params.device, batch_size=[num_envs])
         self.sim = sim
-        self.tensors = TensorVectorEnv(sim, num_envs, seed)
-        self.beyond = reference_rewards(sim)
+        self.tensors = TensorVectorEnv(sim, num_envs, seed, compile=None, baseline="price_follow")
         flat = {"device": self.device, "dtype": torch.float32}
         self.observation_spec = Composite(
             observation=Unbounded((num_envs, sim.obs_size), **flat), shape=(num_envs,), device=self.device
@@ -53,16 +51,15 @@ class GreenhopEnv(EnvBase):
         return TensorDict({"observation": obs, **self._ended(False)}, self.batch_size, device=self.device)
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
-        expected = at(self.beyond, self.sim, self.tensors.carry)
         with torch.no_grad():
-            obs, reward, truncated, _ = self.tensors.step(tensordict["action"])
-        out = {"observation": obs, "reward": (reward - expected).unsqueeze(-1), **self._ended(bool(truncated.all()))}
+            obs, reward, ended, _ = self.tensors.step(tensordict["action"].contiguous())
+        out = {"observation": obs, "reward": reward.unsqueeze(-1), **self._ended(bool(ended.all()))}
         return TensorDict(out, self.batch_size, device=self.device)
 
-    def _ended(self, truncated: bool) -> dict[str, Tensor]:
-        """Episodes that begin together end together, and by time alone."""
-        never = torch.zeros(*self.batch_size, 1, dtype=torch.bool, device=self.device)
-        return {"terminated": never, "truncated": never | truncated, "done": never | truncated}
+    def _ended(self, over: bool) -> dict[str, Tensor]:
+        """Episodes that begin together end together, and by time alone; the last step has priced what they leave."""
+        done = torch.full((*self.batch_size, 1), over, dtype=torch.bool, device=self.device)
+        return {"terminated": done, "truncated": torch.zeros_like(done), "done": done.clone()}
 
     def _set_seed(self, seed: int | None) -> None:
         self.tensors.reset(seed)
@@ -122,7 +119,6 @@ def main() -> None:
         env, policy, frames_per_batch=frames, total_frames=iterations * frames, auto_register_policy_transforms=False
     )
     for i, batch in enumerate(collector):
-        batch["next", "terminated"] = batch["next", "done"]  # the last step has priced what it leaves: no bootstrap
         for _ in range(args.update_epochs):
             with torch.no_grad():
                 advantage(batch)

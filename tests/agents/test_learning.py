@@ -99,10 +99,11 @@ def test_windows_of_a_staggered_fleet_cover_the_whole_episode() -> None:
     assert (learner.fleet.carry.state.t.numpy() == learner.fleet.t).all()
 
 
-@pytest.mark.parametrize("bootstrap", [False, True])
-def test_ppo_adds_the_value_of_the_final_observation_only_where_asked(bootstrap: bool) -> None:
+@pytest.mark.parametrize("priced", [True, False])
+def test_ppo_adds_the_value_of_the_final_observation_only_where_the_end_has_no_price(priced: bool) -> None:
     toy = Toy()
-    options = {"horizon": STEPS, "num_envs": 4, "bootstrap": bootstrap, "network": NET} | UNPRICED
+    toy.params.prices_end = priced
+    options = {"horizon": STEPS, "num_envs": 4, "network": NET} | UNPRICED
     agent = toy_learner("ppo", options, toy=toy)
     assert isinstance(agent, ppo.Ppo)
     rollout, _ = ppo.collect(agent)
@@ -110,7 +111,7 @@ def test_ppo_adds_the_value_of_the_final_observation_only_where_asked(bootstrap:
     final = last @ A.T + torch.tanh(rollout.bid[-1]) @ B.T
     value = agent.critic(torch.cat((2.0 * final, torch.ones(4, 1)), -1)).detach() * agent.scale
     assert value.abs().min() > 0.0
-    torch.testing.assert_close(rollout.next_value[-1], value if bootstrap else torch.zeros(4))
+    torch.testing.assert_close(rollout.next_value[-1], torch.zeros(4) if priced else value)
     torch.testing.assert_close(rollout.next_value[:-1], rollout.value[1:])
 
 

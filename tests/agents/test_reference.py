@@ -5,23 +5,23 @@ from __future__ import annotations
 import pytest
 import torch
 
+from greenhop.engines.price_follow import price_follow_rewards
 from greenhop.episode.simulator import Simulator
-from greenhop.physics.rewards import reward_of
+from greenhop.physics.rewards import gain, potential, reward_of
 from greenhop.physics.state import State
-from greenhop_agents.learners.baseline import gain, potential, reference_rewards
 from greenhop_agents.policies.rules import PriceFollow, Stay
 from greenhop_agents.scoring.evaluate import evaluate
 
 
 def test_the_reference_is_what_price_following_earns(moment: Simulator) -> None:
     starts = [3, 300]
-    earned = reference_rewards(moment)[starts].sum(1) * moment.params.cost_scale_cny
+    earned = price_follow_rewards(moment)[starts].sum(1) * moment.params.cost_scale_cny
     costs = [e.cost_cny for e in evaluate(moment, PriceFollow(), starts)]
     assert (-earned).tolist() == pytest.approx(costs, rel=1e-4)
 
 
 def test_shaping_adds_minus_the_potential_of_the_start_to_an_episode(moment: Simulator) -> None:
-    plain, shaped = reference_rewards(moment), reference_rewards(moment, shaped=True)
+    plain, shaped = price_follow_rewards(moment), price_follow_rewards(moment, "accrual")
     begun = moment.begin(torch.arange(moment.bank.n_starts)).state
     torch.testing.assert_close(shaped.sum(1) - plain.sum(1), -potential(moment.params, begun), rtol=1e-3, atol=1e-5)
     assert (shaped - plain).abs().max() > 0.01

@@ -34,6 +34,7 @@ class Toy:
             dtype=torch.float32,
             cost_scale_cny=1.0,
             is_csp=torch.zeros(1),
+            prices_end=True,
         )
     )
     decoder: Any = field(default_factory=lambda: SimpleNamespace(parts={"force": (1, 1)}))

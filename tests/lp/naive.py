@@ -68,6 +68,10 @@ def naive_programme(case: Case) -> Loops:
     p, start = from_params(case.params), unbatch(case.state)
     rows = [unbatch(case.rows, t) for t in range(case.params.steps)]
     m = Loops()
+    if not p.prices_end:
+        p.work_terminal_cny_per_mwh, p.soc_terminal_cny_per_mwh = (
+            0.0 * x for x in (p.work_terminal_cny_per_mwh, p.soc_terminal_cny_per_mwh)
+        )
     m.constant = float((p.soc_start_mwh * p.soc_terminal_cny_per_mwh).sum())
     n_r, n_k, n_s = start.backlog_mwh.shape
     for r in range(n_r):

@@ -184,7 +184,7 @@ def _one(p, state, plan, row, out, b):  # type: ignore[no-untyped-def]
                 kept[dst, k, s] += moved[k, s] * share * (1.0 + p.restart_overhead[k])
 
     # deadlines
-    last = state.t[b] + 1 == p.steps
+    last = p.prices_end and state.t[b] + 1 == p.steps
     for r in range(n_r):
         for k in range(n_k):
             closing = p.closes[now, k] > 0.0

@@ -431,7 +431,9 @@ def _bill_region(p: Space, row: Space, f: Space, r: int, cost: dict[str, float])
 
 
 def _terminal(p: Space, deferred: Array, soc: Array) -> float:
-    """Price of the work left undone and of the energy missing from the stores at the end of the episode."""
+    """Price of the work left undone and of the energy missing from the stores at the end of the episode, if priced."""
+    if not p.prices_end:
+        return 0.0
     work = sum(
         deferred[r, k].sum() * p.work_terminal_cny_per_mwh[k]
         for r in range(len(p.regions))

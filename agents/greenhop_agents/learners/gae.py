@@ -16,8 +16,8 @@ def gae(
     Args:
         reward: `[h, B]`.
         value: `[h, B]` value of the observation before each step.
-        next_value: `[h, B]` value of what follows each step. Where an episode was cut by time that is the value of its
-            final observation, not of the next episode's first.
+        next_value: `[h, B]` value of what follows each step. Where an episode ended it is 0 if the last step priced
+            what it left, else the value of its final observation; never that of the next episode's first.
         ends: `[h, B]` bool, the episode ended with this step.
         gamma: discount.
         gae_lambda: λ.

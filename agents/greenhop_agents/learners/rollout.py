@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from greenhop.compiler.unroll import UnrollError
-from greenhop.engines.compiled import tick, to_compile
+from greenhop.engines.compiled import to_compile
 from greenhop.engines.differentiable import CompiledOutcome, Step
+from greenhop.engines.engine import tick
 from greenhop.episode.simulator import Carry, Simulator, choose, random_start
 from greenhop.physics.state import State
 
@@ -63,8 +64,8 @@ class Stepped:
 
     reward: Tensor  # [B]
     reported: Tensor  # [B, len(REPORTED)], without gradient
-    truncated: NDArray[np.bool_]  # [B]
-    final: Carry  # carry after the step; where truncated, the end of an episode
+    ended: NDArray[np.bool_]  # [B] episodes that ended
+    final: Carry  # carry after the step; where it ended, the end of an episode
     final_obs: Tensor  # [B, O] its observation
 
 
@@ -107,9 +108,9 @@ def _fresh(sim: Simulator, seed: int, env: Tensor, episode: Tensor) -> Carry:
 def advance(sim: Simulator, fleet: Fleet, action: Tensor, step: Step) -> tuple[Fleet, Stepped]:
     """One `step` with actions `[B, A]`, through which gradients flow; episodes that end begin anew."""
     carry, seen = step(fleet.carry, action)
-    truncated = fleet.t + 1 == sim.params.steps
-    stepped = Stepped(seen.reward, seen.reported.detach(), truncated, carry, seen.obs)
-    if not truncated.any():
+    over = fleet.t + 1 == sim.params.steps
+    stepped = Stepped(seen.reward, seen.reported.detach(), over, carry, seen.obs)
+    if not over.any():
         return replace(fleet, carry=carry, obs=seen.obs, t=fleet.t + 1), stepped
     ended = carry.state.t >= sim.params.steps
     fresh = _fresh(sim, fleet.seed, fleet.env, fleet.episode)
@@ -117,7 +118,7 @@ def advance(sim: Simulator, fleet: Fleet, action: Tensor, step: Step) -> tuple[F
         fleet,
         carry=choose(ended, fresh, carry),
         obs=torch.where(ended.unsqueeze(-1), sim.observe(fresh), seen.obs),
-        t=np.where(truncated, 0, fleet.t + 1),
+        t=np.where(over, 0, fleet.t + 1),
         episode=fleet.episode + ended,
     )
     return after, stepped

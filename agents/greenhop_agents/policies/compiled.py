@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from greenhop.compiler.program import Program
-from greenhop.engines.compiled import examples, outside_of, present, with_table
+from greenhop.engines.compiled import examples, outside_of, with_table
+from greenhop.engines.engine import present
 from greenhop.episode.simulator import Carry, Simulator
 from greenhop.errors import ConfigError
 from greenhop.physics.state import Plan, State

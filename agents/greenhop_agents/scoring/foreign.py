@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from greenhop.gym.vector_env import checked_action
+from greenhop.gym.interface import checked_action
 from greenhop_agents.policies.policy import ActionPolicy
 
 Act = Callable[[NDArray[np.float32]], NDArray[np.float32]]

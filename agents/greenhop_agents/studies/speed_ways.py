@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 TWINS = {"twin", "numba"}  # the NumPy and Numba steps of the tests
-ONE = ("twin", "numpy", "gym_numpy")  # for a batch of one, on a CPU
-WHOLE = ("eager", "numpy", "compiled", "gym", "gym_numpy", "graph", "eager_gradient", "gradient")
+ONE = ("twin", "gym_torch")  # for a batch of one, on a CPU
+WHOLE = ("eager", "compiled", "gym", "gym_torch", "graph", "eager_gradient", "gradient")
 SYNCS = ("aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::is_nonzero")
 
 
@@ -118,15 +118,6 @@ def build_eager(config: DictConfig, sim: Simulator, starts: Tensor, action: Tens
     return endless(sim, env.step, lambda: env.reset(starts=starts), action), 1
 
 
-def build_numpy(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
-    """The whole step as a NumPy program, as the single Gymnasium environment runs it."""
-    from greenhop.engines.numpy_steps import NumpySteps
-
-    engine = NumpySteps(sim, len(starts))
-    engine.begin(starts)
-    return endless(sim, engine.step, lambda: engine.begin(starts), action), 1
-
-
 def build_compiled(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
     """The whole step, compiled."""
     from greenhop.engines.compiled import CompiledSteps
@@ -142,7 +133,7 @@ def build_gym(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor
 
     if len(starts) == 1:
         return build_single(sim, starts, action, compile=None)
-    env, options, chosen = HubVectorEnv(len(starts), sim=sim), {"starts": starts.numpy()}, action.numpy()
+    env, options, chosen = HubVectorEnv(len(starts), sim=sim), {"start": starts.numpy()}, action.numpy()
     env.reset(options=options)
     return (lambda: env.step(chosen)), 1  # which restarts by itself
 
@@ -156,14 +147,14 @@ def build_single(sim: Simulator, starts: Tensor, action: Tensor, compile: bool |
     return endless(sim, lambda _: env.step(chosen), lambda: env.reset(options=options), action), 1
 
 
-def build_gym_numpy(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
+def build_gym_torch(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
     """The single Gymnasium environment where there is no compiler."""
     return build_single(sim, starts, action, compile=False)
 
 
 def build_eager_gradient(config: DictConfig, sim: Simulator, starts: Tensor, action: Tensor) -> Built:
     """The step and its derivative with respect to state and action, by torch's own."""
-    from greenhop.engines.compiled import tick
+    from greenhop.engines.engine import tick
 
     return there_and_back(partial(tick, sim), sim, starts, action), 1
 
@@ -240,10 +231,9 @@ BUILD: dict[str, Callable[[DictConfig, Simulator, Tensor, Tensor], Built]] = {
     "numba": build_numba,
     "eager_step": build_step,
     "eager": build_eager,
-    "numpy": build_numpy,
     "compiled": build_compiled,
     "gym": build_gym,
-    "gym_numpy": build_gym_numpy,
+    "gym_torch": build_gym_torch,
     "graph": build_graph,
     "eager_gradient": build_eager_gradient,
     "gradient": build_gradient,

@@ -102,6 +102,11 @@ COSTS = {
     "reserve": "what grid-forming stores lack of the reserve they must hold",
     "terminal": "last step only: work left undone and energy missing from the stores, priced",
 }
+ENDING = (  # the same sentence in README and docs/agent.md
+    "Episodes end at a step that is known beforehand: `terminated` where that step prices what it leaves (the "
+    "default), `truncated` where `episode.terminal=false` leaves it without a price; so add the value of the last "
+    "observation exactly where `truncated` is set."
+)
 GENERATED = "<!-- written by scripts/environment_card.py from the code; change the code and run it again -->"
 
 
@@ -215,8 +220,11 @@ def _reward(s: Described) -> str:
         "`−Σ cost terms / cost_scale_cny` of the step: about −1 a step for a network that buys its mean load at flat",
         f"prices (`cost_scale_cny` of `{EXAMPLE}`: {scale}). The terms telescope, so their sum",
         "over an episode is the bill. `info` of every step holds each term in CNY and the quantities",
-        f"{', '.join(f'`{name}`' for name in QUANTITIES)}. `greenhop.physics.rewards.constraint_cost` returns the",
-        "terms marked as constraints in units of the reward, for constrained learners.",
+        f"{', '.join(f'`{name}`' for name in QUANTITIES)}. `reward='accrual'` books work at its terminal price when it",
+        "arrives and credits it when it is served, and stored energy alike; `baseline` pays what is earned beyond the",
+        "mean of the others of a `group`, or beyond `price_follow`.",
+        "`greenhop.physics.rewards.constraint_cost` returns the terms marked as constraints in units of the reward,",
+        "for constrained learners.",
     )
     return f"## Reward\n\n{text}\n\n{table(('term', 'what', 'constraint'), rows)}"
 
@@ -224,12 +232,12 @@ def _reward(s: Described) -> str:
 def _ending(s: Described) -> str:
     p = s.shapes.params
     text = paragraph(
-        "`terminated` is always False. `truncated` is True after `sim.params.steps` steps",
-        f"(`{EXAMPLE}`: {p.steps} of {p.dt_h:g} h) and nothing else ends an episode, so bootstrap the",
-        f"value of the last observation. An episode starts at any multiple of {s.scenario.episode.start_every_h:g} h",
-        "in a year of its split; `reset(options={'start': n})` picks one, else the seed does. Vector environments",
-        "restart by themselves (`SAME_STEP`; `NEXT_STEP` and `DISABLED` can be asked for), and `final_obs` and",
-        "`final_info` hold the end.",
+        ENDING,
+        f"They last `sim.params.steps` steps (`{EXAMPLE}`: {p.steps} of {p.dt_h:g} h; `max_episode_steps` asks for",
+        f"others) and start at any multiple of {s.scenario.episode.start_every_h:g} h in a year of their split;",
+        "`reset(options={'start': n})` picks one, else the seed does, and `info` says which. Vector environments begin",
+        "anew by themselves in the next step; `autoreset_mode` asks for `SameStep` (then `final_obs` and `final_info`",
+        "hold the end) or `Disabled`. With `group_size=g`, g neighbours live the same episodes.",
     )
     return f"## End of an episode\n\n{text}"
 

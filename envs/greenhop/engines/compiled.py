@@ -1,12 +1,16 @@
-"""The compiled step: deciding, stepping, rewarding and observing as one program of straight-line machine code."""
+"""The compiled step: deciding, stepping, rewarding and observing as one program of straight-line machine code.
+
+What follows the step once is shared by all engines of a simulator.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -16,25 +20,11 @@ from torch import Tensor
 from greenhop.compiler.cpp_text import Layout
 from greenhop.compiler.program import BoundCall, Program, to_first
 from greenhop.compiler.toolchain import trouble
+from greenhop.engines.engine import Tick, TickArrays, present, tick
 from greenhop.episode.simulator import Carry, Simulator
-from greenhop.physics.rewards import report, reward_of
 from greenhop.physics.state import State
 
 log = logging.getLogger(__name__)
-
-
-class Tick(NamedTuple):
-    """What one step gives, batch first."""
-
-    obs: Tensor  # [B, O] after the step, before any restart
-    reward: Tensor  # [B]
-    reported: Tensor  # [B, len(REPORTED)]
-
-
-def tick(sim: Simulator, carry: Carry, action: Tensor) -> tuple[Carry, Tick]:
-    """One step with actions `[B, A]`, its reward and report, and the observation after it."""
-    carry, flows = sim.act(carry, action)
-    return carry, Tick(sim.observe(carry), reward_of(sim.params, flows), report(sim.params, flows))
 
 
 class Programs(NamedTuple):
@@ -44,9 +34,19 @@ class Programs(NamedTuple):
     step: Program  # state batch last and actions `[B, A]` → state batch last after the step, and its `Tick`
 
 
-@lru_cache(maxsize=2)
+_PROGRAMS: WeakKeyDictionary[Simulator, Programs] = WeakKeyDictionary()
+
+
 def programs_of(sim: Simulator) -> Programs:
-    """The beginning of an episode and the step as programs; neither is compiled yet. The last two are kept.
+    """The programs of a simulator, followed the first time that they are asked for; neither is compiled yet."""
+    if sim not in _PROGRAMS:
+        with torch.inference_mode(False), torch.device(sim.params.device):  # whatever the caller has set
+            _PROGRAMS[sim] = _followed(sim)
+    return _PROGRAMS[sim]
+
+
+def _followed(sim: Simulator) -> Programs:
+    """The beginning of an episode and the step as programs.
 
     On a GPU observations and reports lie batch last too: neighbouring threads write neighbouring numbers.
     """
@@ -74,11 +74,6 @@ def outside_of(sim: Simulator) -> Layout:
     return "last" if sim.params.device.type == "cuda" else "first"
 
 
-def present(table: Tensor, state: State) -> Carry:
-    """The carry of a state: the row it is in follows from it."""
-    return Carry(state, table.index_select(0, state.world_row + state.t))
-
-
 def to_compile(sim: Simulator, compile: bool | None) -> bool:
     """Whether to compile; None leaves it to the machine: on a CPU where a compiler works."""
     if compile is not None or sim.params.device.type != "cpu":
@@ -92,7 +87,11 @@ def to_compile(sim: Simulator, compile: bool | None) -> bool:
 @cache
 def say_slow(reason: str) -> None:
     """Say once why steps are not machine code."""
-    log.warning("%s: steps run without machine code, which is slower; compile=False says that this is meant", reason)
+    log.warning(
+        "%s: environments step in torch, without machine code, some hundred times slower; compile=False says "
+        "that this is meant",
+        reason,
+    )
 
 
 def examples(sim: Simulator, batch: int) -> tuple[Carry, Tensor]:
@@ -107,10 +106,10 @@ def with_table(sim: Simulator, table: Tensor) -> Simulator:
 
 
 class CompiledSteps:
-    """`num_envs` running environments behind two compiled programs.
+    """An `Engine` behind two compiled programs.
 
     The state lives batch last in two sets of tensors that take turns; nothing is compiled after construction and
-    nothing synchronises with the device. Flows are not kept. An episode that ended must be restarted before it goes on.
+    nothing synchronises with the device. No gradient flows.
 
     Args:
         sim: the simulator.
@@ -140,9 +139,30 @@ class CompiledSteps:
         ]
 
     @property
-    def state(self) -> list[Tensor]:
-        """Of the running episodes, `[…, B]`."""
+    def running(self) -> list[Tensor]:
+        """The state of the running episodes as it lies, `[…, B]`."""
         return self._states[self._turn]
+
+    @property
+    def obs(self) -> Tensor:
+        """`[B, O]` observations as they are now."""
+        return self._obs
+
+    @property
+    def state(self) -> State:
+        """A batch-first copy of the state of the running episodes."""
+        return State(*(to_first(x).clone(memory_format=torch.contiguous_format) for x in self.running))
+
+    def keep(self) -> Callable[[], State]:
+        """The state as it is now, for later."""
+        if self.sim.params.device.type != "cpu":
+            return partial(State, *self.state)
+        return partial(_state_of, [x.copy() for x in self._arrays[self._turn]])
+
+    @cached_property
+    def _arrays(self) -> list[list[NDArray[Any]]]:
+        """Both sets of states as arrays, which NumPy copies in a tenth of torch's time."""
+        return [[x.numpy() for x in states] for states in self._states]
 
     def begin(self, start: Tensor) -> Tensor:
         """Start episodes everywhere, `start` `[B]` int64; observations `[B, O]`."""
@@ -162,11 +182,22 @@ class CompiledSteps:
     def _batch_first(self, made: Sequence[Tensor]) -> Sequence[Tensor]:
         return made if outside_of(self.sim) == "first" else [to_first(x) for x in made]
 
-    @property
-    def carry(self) -> Carry:
-        """A batch-first copy of the running episodes."""
-        state = State(*(to_first(x).clone(memory_format=torch.contiguous_format) for x in self.state))
-        return present(self.sim.bank.table, state)
+    def restart(self, envs: NDArray[np.int64], start: Tensor) -> Tensor:
+        """Begin new episodes in `envs` `[N]` (known to the host) at their `start` `[B]`; all observations `[B, O]`."""
+        if len(envs) == self.num_envs:
+            return self.begin(start)
+        index, old, spare = torch.from_numpy(envs).to(start.device), self._obs, self._turn ^ 1
+        fresh = self._begin(start, spare)
+        for ours, x in zip(self.running, self._states[spare], strict=True):
+            ours.index_copy_(-1, index, x.index_select(-1, index))
+        self._obs = old.index_copy(0, index, fresh.index_select(0, index))
+        return self._obs
+
+    def resume(self, state: State, obs: Tensor) -> None:
+        """Go on from a state and its observations."""
+        for ours, x in zip(self.running, state, strict=True):
+            ours.copy_(x.movedim(0, -1))
+        self._obs = obs.clone()
 
     def step(self, action: Tensor) -> Tick:
         """One step with `[B, A]` actions."""
@@ -182,26 +213,38 @@ class CompiledSteps:
         return done
 
     @cached_property
-    def _in_place(self) -> tuple[list[BoundCall], list[NDArray[Any]]]:
+    def _in_place(self) -> tuple[list[BoundCall], NDArray[Any], TickArrays]:
         """Calls whose action and results stay where they are, and those as arrays."""
-        return self._bind(), [x.numpy() for x in self._fixed]
+        given, *made = (x.numpy() for x in self._fixed)
+        return self._bind(), given, TickArrays(*made)
 
-    def step_arrays(self, action: NDArray[np.float32]) -> list[NDArray[Any]]:
-        """The same from and to NumPy, on a CPU; what it returns is overwritten by the next call."""
-        calls, (given, *made) = self._in_place
+    def step_arrays(self, action: NDArray[np.float32]) -> TickArrays:
+        """The same from and to NumPy."""
+        if self.sim.params.device.type != "cpu":
+            return TickArrays(*(x.cpu().numpy() for x in self.step(torch.from_numpy(action).to(self._obs.device))))
+        calls, given, made = self._in_place
         given[...] = action
         calls[self._turn]()
         self._turn ^= 1
         self._obs = self._fixed[1]
         return made
 
-    def restart(self, envs: NDArray[np.int64], start: Tensor) -> Tensor:
-        """Begin new episodes in `envs` `[N]` (known to the host) at their `start` `[B]`; all observations `[B, O]`."""
-        if len(envs) == self.num_envs:
-            return self.begin(start)
-        index, old, spare = torch.from_numpy(envs).to(start.device), self._obs, self._turn ^ 1
-        fresh = self._begin(start, spare)
-        for ours, x in zip(self.state, self._states[spare], strict=True):
-            ours.index_copy_(-1, index, x.index_select(-1, index))
-        self._obs = old.index_copy(0, index, fresh.index_select(0, index))
-        return self._obs
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledSteps:
+        """Another batch that goes on from here; the programs are shared."""
+        return _gone_on(self.sim, self.num_envs, self.state, self._obs, self.programs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Machine code is not pickled: whoever unpickles makes it, or finds it in the cache."""
+        return _gone_on, (self.sim, self.num_envs, self.state, self._obs.clone())
+
+
+def _state_of(arrays: Sequence[NDArray[Any]]) -> State:
+    return State(*(to_first(torch.from_numpy(x)) for x in arrays))
+
+
+def _gone_on(
+    sim: Simulator, num_envs: int, state: State, obs: Tensor, programs: Programs | None = None
+) -> CompiledSteps:
+    steps = CompiledSteps(sim, num_envs, programs)
+    steps.resume(state, obs)
+    return steps

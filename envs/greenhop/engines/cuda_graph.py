@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from greenhop.engines.compiled import CompiledSteps, Tick
+from greenhop.engines.compiled import CompiledSteps
+from greenhop.engines.engine import Tick
 from greenhop.episode.simulator import Simulator
 from greenhop.errors import ActionError, ConfigError
 
@@ -72,7 +73,7 @@ class GraphedSteps:
         self.engine = CompiledSteps(sim, num_envs)
         self.obs = self.engine.begin(torch.zeros(num_envs, dtype=torch.int64, device=sim.params.device)).clone()
         self.action = self.obs.new_zeros(steps, num_envs, sim.action_size)
-        self._static = [x.clone() for x in self.engine.state]
+        self._static = [x.clone() for x in self.engine.running]
         with torch.no_grad():
             with aside():
                 for _ in range(WARM_UP):
@@ -93,14 +94,14 @@ class GraphedSteps:
 
     def _run(self) -> Tick:
         """Static buffers in, static buffers out: what the graph does."""
-        for ours, static in zip(self.engine.state, self._static, strict=True):
+        for ours, static in zip(self.engine.running, self._static, strict=True):
             ours.copy_(static)
         obs, ticks = self.obs, []
         for t in range(self.steps):
             done = self.engine.step(self.action[t] if self.policy is None else self.policy(obs))
             obs = done.obs
             ticks.append(done)
-        for static, new in zip(self._static, self.engine.state, strict=True):
+        for static, new in zip(self._static, self.engine.running, strict=True):
             static.copy_(new)
         self.obs.copy_(obs)
         return Tick(*(torch.stack(parts) for parts in zip(*ticks, strict=True)))
@@ -109,6 +110,6 @@ class GraphedSteps:
         """Start episodes everywhere, `start` `[B]`; observations `[B, O]`."""
         self.t = 0
         self.obs.copy_(self.engine.begin(start))
-        for static, new in zip(self._static, self.engine.state, strict=True):
+        for static, new in zip(self._static, self.engine.running, strict=True):
             static.copy_(new)
         return self.obs

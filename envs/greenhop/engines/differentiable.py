@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from greenhop.compiler.program import Program
-from greenhop.engines.compiled import Tick, examples, outside_of, present, programs_of, tick, with_table
+from greenhop.engines.compiled import examples, outside_of, programs_of, with_table
+from greenhop.engines.engine import Tick, present, tick
 from greenhop.episode.simulator import Carry, Simulator
 from greenhop.physics.state import State
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -63,7 +63,9 @@ def shapes_of(
 
 @dataclass(frozen=True, eq=False)  # one is equal to itself alone, so that what is made for it can be kept
 class Simulator:
-    """One scenario, ready to run on one device with one dtype; `build_simulator` makes it.
+    """One scenario, ready to run on one device with one dtype; it never changes, so that copies share it.
+
+    `build_simulator` makes it.
 
     Args:
         scenario: what was asked for, checked.
@@ -88,6 +90,9 @@ class Simulator:
     def obs_size(self) -> int:
         """O: length of a flat observation."""
         return self.observer.size
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Simulator:
+        return self
 
     def begin(self, start: Tensor) -> Carry:
         """Start episodes. `start` `[B]` int64 indexes `bank.starts`."""
@@ -138,7 +143,7 @@ def random_start(seed: Integers, env: Integers, episode: Integers, n_starts: int
 
     The 32-bit finaliser of MurmurHash3 (Appleby, public domain), in int64 so that nothing overflows into the sign.
     """
-    x = (seed * 0x9E3779B1 + env * 0x85EBCA77 + episode * 0xC2B2AE3D) & 0xFFFFFFFF
+    x = ((seed + 1) * 0x9E3779B1 + env * 0x85EBCA77 + episode * 0xC2B2AE3D) & 0xFFFFFFFF
     for multiplier, shift in ((0x85EBCA6B, 16), (0xC2B2AE35, 13)):
         x = ((x ^ (x >> shift)) * multiplier) & 0xFFFFFFFF
     return (x ^ (x >> 16)) % n_starts
@@ -167,5 +172,6 @@ def build_simulator(
         ConfigError: for anything the scenario schema, the split or the year ids do not allow.
     """
     config = scenario if isinstance(scenario, ScenarioConfig) else load_scenario(scenario, overrides)
-    params, decoder, observer = shapes_of(config, dtype, device)
-    return Simulator(config, params, build_bank(config, params, split, year_ids), decoder, observer)
+    with torch.inference_mode(False), torch.device("cpu"):  # whatever the caller has set
+        params, decoder, observer = shapes_of(config, dtype, device)
+        return Simulator(config, params, build_bank(config, params, split, year_ids), decoder, observer)

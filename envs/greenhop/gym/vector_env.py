@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -13,70 +12,49 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor
 
-from greenhop.episode.observations import OBS_LIMIT
-from greenhop.episode.simulator import Simulator, build_simulator
+from greenhop.episode.simulator import Simulator
 from greenhop.errors import ActionError, ConfigError
+from greenhop.gym.interface import checked_action, checked_options, checked_start, opening_info, spaces
+from greenhop.gym.pay import Baseline
+from greenhop.gym.simulators import simulator_of
 from greenhop.gym.tensor_env import TensorVectorEnv
-from greenhop.physics.rewards import REPORTED
+from greenhop.gym.viewer import RENDER_MODES, Viewer
+from greenhop.physics.rewards import REPORTED, RewardKind
 from greenhop.scenario.config import ScenarioConfig, Split
 
 
-def spaces(sim: Simulator) -> tuple[gym.Space[Any], gym.Space[Any]]:
-    """Observation and action space of one environment."""
-    return (
-        gym.spaces.Box(-OBS_LIMIT, OBS_LIMIT, (sim.obs_size,), np.float32),
-        gym.spaces.Box(-1.0, 1.0, (sim.action_size,), np.float32),
-    )
-
-
-def checked_action(action: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """A float32 array of the right shape, clipped to −1…1.
-
-    Raises:
-        ActionError: wrong shape, no numbers, NaN or infinity.
-    """
-    array = np.asarray(action)
-    if array.shape != shape:
-        raise ActionError(f"action has shape {array.shape}, allowed is {shape}")
-    if array.dtype.kind not in "fiub":
-        raise ActionError(f"action holds {array.dtype}, allowed are real numbers")
-    if not np.logical_and.reduce(np.isfinite(array), axis=None):
-        raise ActionError(
-            f"action holds {np.count_nonzero(~np.isfinite(array))} NaN or infinite values of {array.size}"
-        )
-    clipped: NDArray[np.float32] = np.minimum(np.maximum(array, -1.0), 1.0).astype(np.float32, copy=False)
-    return clipped  # np.clip is slower
-
-
 class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
-    """The NumPy facade of `TensorVectorEnv`, a `gymnasium.vector.VectorEnv`.
+    """The NumPy facade of `TensorVectorEnv`: to its clients what `SyncVectorEnv` makes of so many `HubEnv`.
 
     * Observation: float32 `[num_envs, O]`, named by `sim.observer.parts`.
     * Action: float32 `[num_envs, A]` in −1…1, named by `sim.decoder.parts`; zero follows prices.
-    * Reward: minus the step's cost in units of `sim.params.cost_scale_cny`.
-    * Termination: never; truncation after `sim.params.steps` steps.
+    * Reward: minus the step's cost in units of `sim.params.cost_scale_cny`; `reward` and `baseline` choose others.
+    * Termination: after `sim.params.steps` steps, the last of which prices what it leaves; with
+      `episode.terminal=false` it does not, and episodes are truncated instead.
     * State: `sim.begin`, `sim.act` (pure functions of tensors).
+
+    Seeded `s`, environment i lives what a `HubEnv` seeded `s + i` lives. With `group_size=g` that holds for groups of g
+    environments, whose members all live the same episodes.
 
     `compile=None` makes machine code of the step on a CPU with a C++ compiler, which takes some 8 s for ten hubs the
     first time: steps are 20 to 30 times as fast as torch's (`compile=False`). On a GPU ask for it: `compile=True`.
 
-    Args:
+    Args are those of `HubEnv`, and
         num_envs: how many environments.
-        scenario: a shipped name, the path of a YAML file, or a scenario that is checked already.
-        split: whose years the episodes are of.
-        overrides: changes of a scenario given by name, such as `episode.length_h=24`.
-        year_ids: which years of the split; None is all of them.
-        device: where the tensors live.
-        autoreset_mode: what happens after the end of an episode, as Gymnasium names it.
-        max_episode_steps: steps of an episode, instead of the scenario's `episode.length_h`.
-        sim: a simulator that exists already, instead of scenario, split, overrides, years and device.
-        compile: machine code for the step (True), torch (False), or what is fastest here (None).
+        autoreset_mode: what happens where an episode ended: a new one begins in the next step, whose action does not
+            count (Gymnasium's own default), in the same step, or when `reset` is told so.
+        group_size: environments that live the same episodes; divides `num_envs`.
+        baseline: `group` as well.
 
     Raises:
-        ConfigError: a scenario, split, year, device or number of environments that is not possible.
+        ConfigError: anything that these do not allow.
     """
 
-    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+    metadata: dict[str, Any] = {  # noqa: RUF012
+        "render_modes": list(RENDER_MODES),
+        "render_fps": 8,
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
 
     def __init__(
         self,
@@ -87,83 +65,131 @@ class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         overrides: Sequence[str] = (),
         year_ids: Sequence[int] | None = None,
         device: str = "cpu",
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        render_mode: str | None = None,
         max_episode_steps: int | None = None,
-        sim: Simulator | None = None,
         compile: bool | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        group_size: int = 1,
+        reward: RewardKind = "bill",
+        baseline: Baseline = "none",
+        sim: Simulator | None = None,
     ) -> None:
-        if max_episode_steps is not None:
-            overrides = [*overrides, f"episode.length_h={_length_h(scenario, overrides, max_episode_steps)}"]
-        self.sim = sim or build_simulator(scenario, split, overrides=overrides, year_ids=year_ids, device=device)
-        self.tensors = TensorVectorEnv(self.sim, num_envs, compile=compile)
-        self.num_envs = num_envs
+        self.autoreset_mode = _mode(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self.sim = sim or simulator_of(scenario, split, overrides, year_ids, device, max_episode_steps)
+        self.tensors = TensorVectorEnv(
+            self.sim, num_envs, compile=compile, group_size=group_size, reward=reward, baseline=baseline
+        )
+        self.num_envs, self.render_mode = num_envs, render_mode
+        self._viewer = None if render_mode is None else Viewer(self.sim, num_envs, render_mode)
         self.single_observation_space, self.single_action_space = spaces(self.sim)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self.mode = AutoresetMode(autoreset_mode)
-        self.metadata = {**self.metadata, "autoreset_mode": self.mode}
         self._ended = np.zeros(num_envs, dtype=bool)
+        self._begun = False
 
     def reset(
-        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Begin new episodes; `options["starts"]` picks them, `options["reset_mask"]` restarts only some."""
-        options = options or {}
-        super().reset(seed=seed[0] if isinstance(seed, list) else seed)
-        mask = options.get("reset_mask")
-        starts = self._starts(options.get("starts"))
-        if mask is None:
-            first = int(self.np_random.integers(2**31))
-            obs = self.tensors.reset(first, starts)
-            self._ended[:] = False
-        else:
-            mask = np.array(mask, dtype=bool)
-            if mask.shape != (self.num_envs,):
-                raise ConfigError(f"options['reset_mask'] has shape {mask.shape}, allowed is ({self.num_envs},)")
-            obs = self.tensors.restart(mask, starts)
-            self._ended[mask] = False
-        return _numpy(obs), {}
+        """Begin new episodes.
+
+        Args:
+            seed: s for s, s + 1, …, or one for each environment; None goes on with the next episodes.
+            options: `start`, one of `sim.bank.n_starts` for all or one for each; `reset_mask` `[num_envs]` bool, which
+                environments begin anew while the others go on.
+
+        Returns:
+            Observations, and an `info` with the keys of every step's, all 0, and which episodes these are:
+            `episode_start`, `year` of the split and `day_of_year` (from 1).
+
+        Raises:
+            ConfigError: unknown options, starts that do not exist, or a mask that does not fit.
+        """
+        known = checked_options(options, ("start", "reset_mask"))
+        given = checked_start(known.get("start"), self.num_envs, self.sim)
+        starts = None if given is None else torch.from_numpy(given).to(self.sim.params.device)
+        mask = self._mask(known.get("reset_mask"))
+        each = self._seeds(seed)
+        with torch.no_grad():
+            obs = self.tensors.reset(each, starts) if mask.all() else self.tensors.restart(mask, starts, each)
+        self._ended[mask] = False
+        self._begun = True
+        return _numpy(obs), self._opened(mask)
 
     def step(
         self, actions: NDArray[Any]
     ) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """One step of every environment; what happens where an episode ended depends on the autoreset mode."""
+        """One step of every environment; what happens where an episode ended depends on the autoreset mode.
+
+        Raises:
+            ActionError: actions that are none, or episodes that have ended or not begun.
+        """
         action = checked_action(actions, (self.num_envs, self.sim.action_size))
-        if self.mode == AutoresetMode.DISABLED and self._ended.any():
+        if not self._begun:
+            raise ActionError("no episode has begun: call reset() first")
+        if self.autoreset_mode == AutoresetMode.DISABLED and self._ended.any():
             raise ActionError(f"{self._ended.sum()} environments have ended; reset them with options['reset_mask']")
-        restart_now = self._ended.copy()
-        obs, reward, truncated, reported = self.tensors.step_arrays(action)
-        obs = obs.astype(np.float32)
-        if self.mode == AutoresetMode.NEXT_STEP and restart_now.any():
-            obs = _numpy(self.tensors.restart(restart_now))
-            reward = np.where(restart_now, 0.0, reward)
-            truncated = truncated & ~restart_now
-        self._ended = truncated
-        info = _info(reported, ~restart_now)
-        if self.mode == AutoresetMode.SAME_STEP and truncated.any():
-            info.update(_final(obs, info, truncated))
-            obs = _numpy(self.tensors.restart(truncated))
-            self._ended = np.zeros_like(truncated)
-        return obs, reward.astype(np.float64), np.zeros_like(truncated), truncated.copy(), info
+        renewed = self._ended.copy()  # these begin anew instead: NEXT_STEP
+        if self._viewer is not None:
+            self._viewer.steps(self.tensors.engine, action, np.flatnonzero(~renewed))
+        obs, reward, ended, reported = self.tensors.step_arrays(action)
+        obs, reward = obs.astype(np.float32), reward.astype(np.float64)
+        info = _info(reported, ~renewed)
+        if renewed.any():
+            obs = _numpy(self.tensors.restart(renewed))
+            reward, ended = np.where(renewed, 0.0, reward), ended & ~renewed
+            _replace(info, self._opened(renewed), renewed)
+        self._ended = ended.copy()
+        if self.autoreset_mode == AutoresetMode.SAME_STEP and ended.any():
+            final = _final(obs, info, ended)
+            obs = _numpy(self.tensors.restart(ended))
+            _replace(info, self._opened(ended), ended)
+            info |= final
+            self._ended[:] = False
+        never = np.zeros_like(ended)
+        terminated, truncated = (ended, never) if self.sim.params.prices_end else (never, ended)
+        return obs, reward, terminated.copy(), truncated.copy(), info
 
-    def _starts(self, given: Any) -> Tensor | None:
-        if given is None:
-            return None
-        starts = np.asarray(given, dtype=np.int64)
-        if starts.shape != (self.num_envs,) or starts.min() < 0 or starts.max() >= self.sim.bank.n_starts:
-            raise ConfigError(f"options['starts'] needs {self.num_envs} integers in 0…{self.sim.bank.n_starts - 1}")
-        return torch.from_numpy(starts).to(self.sim.params.device)
+    def render(self) -> tuple[Any, ...] | None:
+        """A frame of every environment, as `HubEnv.render` makes it; None without a render mode.
+
+        Raises:
+            ConfigError: before the first reset.
+        """
+        return None if self._viewer is None else tuple(self._viewer.draw())
+
+    def _mask(self, given: Any) -> NDArray[np.bool_]:
+        mask = np.ones(self.num_envs, dtype=bool) if given is None else np.asarray(given)
+        if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
+            raise ConfigError(f"options['reset_mask'] = {given!r}; allowed: {self.num_envs} booleans, not all False")
+        return mask
+
+    def _seeds(self, seed: int | Sequence[int | None] | None) -> int | list[int] | None:
+        """What the environments are seeded with; a first reset without a seed draws one."""
+        first = seed if seed is None or isinstance(seed, int | np.integer) else (*seed, None)[0]
+        super().reset(seed=None if first is None else int(first))
+        if seed is None:
+            return None if self._begun else int(self.np_random.integers(2**31))
+        if isinstance(seed, int | np.integer):
+            return int(seed)
+        return [int(self.np_random.integers(2**31)) if s is None else int(s) for s in seed]
+
+    def _opened(self, mask: NDArray[np.bool_]) -> dict[str, Any]:
+        """Info of episodes that have just begun where `mask`."""
+        if self._viewer is not None:
+            self._viewer.begun(self.tensors.engine, np.flatnonzero(mask))
+        info = _info(np.zeros((self.num_envs, len(REPORTED)), dtype=np.float32), mask)
+        for name, x in opening_info(self.sim, self.tensors.starts).items():
+            info[name], info[f"_{name}"] = np.where(mask, x, 0), mask.copy()
+        return info
 
 
-def _length_h(scenario: ScenarioConfig | str, overrides: Sequence[str], steps: int) -> float:
-    """Hours that `steps` steps last in a scenario given by name."""
-    from greenhop.scenario.find import load_scenario
-
-    if isinstance(scenario, ScenarioConfig):
-        raise ConfigError(
-            "max_episode_steps needs a scenario given by name; set episode.length_h in the config instead"
-        )
-    return steps * float(load_scenario(scenario, overrides).dt_h)
+def _mode(given: AutoresetMode | str) -> AutoresetMode:
+    try:
+        return AutoresetMode(given)
+    except ValueError:
+        allowed = ", ".join(repr(mode.value) for mode in AutoresetMode)
+        raise ConfigError(f"autoreset_mode = {given!r}; allowed: {allowed}") from None
 
 
 def _numpy(x: Tensor) -> NDArray[np.float32]:
@@ -179,14 +205,22 @@ def _info(reported: NDArray[np.float32], valid: NDArray[np.bool_]) -> dict[str, 
     return info
 
 
-def _final(obs: NDArray[np.float32], info: dict[str, Any], truncated: NDArray[np.bool_]) -> dict[str, Any]:
+def _replace(info: dict[str, Any], opened: dict[str, Any], mask: NDArray[np.bool_]) -> None:
+    """Put the info of episodes that began in place of that of the ones they follow."""
+    for name, x in opened.items():
+        if name in info and not name.startswith("_"):
+            info[name][mask] = x[mask]
+            info[f"_{name}"] |= mask
+        elif name not in info:
+            info[name] = x
+
+
+def _final(obs: NDArray[np.float32], info: dict[str, Any], ended: NDArray[np.bool_]) -> dict[str, Any]:
     """Gymnasium's SAME_STEP fields: the last observation and info of the episodes that ended."""
-    final_obs = np.full(len(truncated), None, dtype=object)
-    for i in np.flatnonzero(truncated):
-        final_obs[i] = obs[i]
-    return {
-        "final_obs": final_obs,
-        "_final_obs": truncated.copy(),
-        "final_info": {key: value.copy() for key, value in info.items()},
-        "_final_info": truncated.copy(),
-    }
+    final_obs = np.full(len(ended), None, dtype=object)
+    for i in np.flatnonzero(ended):
+        final_obs[i] = obs[i].copy()
+    final_info = {}
+    for name in REPORTED:
+        final_info[name], final_info[f"_{name}"] = np.where(ended, info[name], 0.0), ended.copy()
+    return {"final_obs": final_obs, "_final_obs": ended.copy(), "final_info": final_info, "_final_info": ended.copy()}

@@ -22,10 +22,16 @@ class Terminal(NamedTuple):
 
 
 def episode_terminal(params: Params) -> Terminal:
-    """The terminal prices of an episode's last step: one price per class, whatever region and slot."""
+    """The terminal prices of a scenario: one price per class, whatever region and slot."""
     p = Arrays(params)
     shape = (params.n_regions, len(params.deferrable), params.n_slots)
     return Terminal(np.broadcast_to(p.work_terminal_cny_per_mwh[:, None], shape), p.soc_terminal_cny_per_mwh)
+
+
+def final_terminal(params: Params) -> Terminal:
+    """What the episode's own last step bills: those prices, or nothing where ends are not priced."""
+    prices = episode_terminal(params)
+    return prices if params.prices_end else Terminal(*(np.zeros_like(x) for x in prices))
 
 
 @dataclass(frozen=True)
@@ -199,7 +205,7 @@ def make_window(params: Params, state: State, rows: Row, terminal: Terminal | No
         peak_mw=_first(state.peak_mw),
         owed_mwh=_first(state.owed_mwh),
         phase=phase,
-        terminal=episode_terminal(params) if terminal is None else terminal,
+        terminal=final_terminal(params) if terminal is None else terminal,
         span=np.ones(steps, dtype=np.int64),
         joining_mwh=row.next_arrivals_mwh[:-1, :, :, None] * p.joins[phase[1:]][:, None],
     )

@@ -29,6 +29,7 @@ class Params:
     period: int  # steps after which the deadline clock repeats
     rows_per_year: int
     cost_scale_cny: float
+    prices_end: bool  # whether the last step bills what it leaves
 
     capacity_mwh: Tensor  # [R, P] work a pool can do in one step
     idle_share: Tensor  # [P]

@@ -1,14 +1,21 @@
-"""What a step is worth, and the numbers reported about it: rewards, constraint costs, named quantities."""
+"""What a step is worth, and the numbers reported about it: rewards, potential, constraint costs, named quantities.
+
+Potential-based shaping (Ng, Harada and Russell, 1999): a reward that includes the change of what waiting work and
+stored energy are worth books work when it arrives and credits it when it is served. Putting it off then earns nothing,
+even before any value has been learnt, and the best policy stays the same.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from greenhop.physics.params import Params
-from greenhop.physics.state import COST_TERMS, Flows
+from greenhop.physics.state import COST_TERMS, Flows, State
+
+RewardKind = Literal["bill", "accrual"]  # minus what a step costs; the same with the change of the potential
 
 
 class Quantities(NamedTuple):
@@ -48,6 +55,22 @@ CONSTRAINT_TERMS = ("missed", "unserved", "green_gap", "direct_rule")
 def reward_of(params: Params, flows: Flows) -> Tensor:
     """`[B]` reward: minus the step's cost, in units of `cost_scale`."""
     return -flows.cost_cny.sum(-1) / params.cost_scale_cny
+
+
+def potential(params: Params, state: State) -> Tensor:
+    """`[B]` what a state is worth at the episode's terminal prices, in rewards; 0 at an end that bills them.
+
+    `Φ(s) = (Σ soc·soc_price − Σ backlog·work_price) / cost_scale`.
+    """
+    work = (state.backlog_mwh.sum((1, 3)) * params.work_terminal_cny_per_mwh).sum(-1)
+    stored = (state.soc_mwh * params.soc_terminal_cny_per_mwh).sum(-1)
+    worth = (stored - work) / params.cost_scale_cny
+    return torch.where(state.t >= params.steps, 0.0, worth) if params.prices_end else worth
+
+
+def gain(params: Params, before: State, after: State) -> Tensor:
+    """`[B]` `Φ(after) − Φ(before)`: summed over an episode whose end is priced it is `−Φ(start)`, whatever was done."""
+    return potential(params, after) - potential(params, before)
 
 
 def constraint_cost(params: Params, flows: Flows) -> Tensor:

@@ -57,12 +57,14 @@ class Model(BaseModel):
 
 
 class EpisodeConfig(Model):
-    """Length of an episode and the hours of the year at which one may start."""
+    """Length of an episode, the hours of the year at which one may start, and whether its end is priced."""
 
     length_h: Positive = 168.0
     """How long an episode lasts, h; a whole number of steps."""
     start_every_h: Positive = 24.0
     """Episodes may begin every so many hours of a year, h; a whole number of steps."""
+    terminal: bool = True
+    """Whether the last step bills the work and energy it leaves; without, an episode is only cut."""
 
 
 class YearsConfig(Model):

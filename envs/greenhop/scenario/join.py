@@ -55,6 +55,7 @@ def build_params(
         steps=scenario.steps,
         rows_per_year=round(HOURS_PER_YEAR / scenario.dt_h),
         cost_scale_cny=_cost_scale(scenario),
+        prices_end=scenario.episode.terminal,
         **joined,
     )
     return exact.to(device, dtype)

@@ -39,10 +39,6 @@ class WorldBank:
         """E: how many different episodes the bank holds."""
         return self.starts.shape[0]
 
-    def nbytes(self) -> int:
-        """Memory the bank occupies on its device."""
-        return sum(x.element_size() * x.numel() for x in (self.table, self.starts, self.warm_mwh))
-
     def to(self, device: torch.device | str) -> WorldBank:
         """A copy on another device."""
         return replace(

@@ -17,13 +17,13 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, vmap
 
+from greenhop.engines.price_follow import price_follow_rewards
 from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
 from greenhop.gym.tensor_env import TensorVectorEnv
 from greenhop.physics.rewards import REPORTED
 from greenhop.scenario.config import Count, NonNegative, Positive
 from greenhop_agents.learners.algorithm import Agent
-from greenhop_agents.learners.baseline import reference_rewards
 from greenhop_agents.learners.native import Native, NativeOptions, episode_metrics
 from greenhop_agents.learners.networks import Actor, NetworkConfig, build_actor, cosine
 from greenhop_agents.learners.parallel import Team
@@ -85,7 +85,7 @@ class Es(Native):
             actor=actor,
             optimiser=torch.optim.Adam(actor.mean.parameters(), config.learning_rate),
             generator=Generator(sim.params.device).manual_seed(seed),
-            reference=(reference_rewards(sim) if reference is None else reference).sum(1),
+            reference=(price_follow_rewards(sim) if reference is None else reference).sum(1),
         )
 
     @property

@@ -3,7 +3,7 @@
     L(θ) = −mean min(ρ·A, clip(ρ, 1−ε, 1+ε)·A) + c_v·mean (V − R)² − c_e·H,   ρ = π_θ(bid|o) / π_old(bid|o)
 
 The Gaussian lives on bids; `tanh` belongs to the environment, so it needs no Jacobian. Rewards count beyond what price
-following earns, and include the change of the state's potential (baseline.py). The learning rate is a tensor that
+following earns, and include the change of the state's potential. The learning rate is a tensor that
 follows the measured KL divergence.
 """
 
@@ -16,11 +16,12 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
+from greenhop.engines.price_follow import at, price_follow_rewards
 from greenhop.episode.simulator import Simulator
+from greenhop.physics.rewards import RewardKind, gain
 from greenhop.scenario.config import Count, NonNegative, Positive
 from greenhop_agents.learners.actor_critic import ActorCritic, Tuned, check_graph
 from greenhop_agents.learners.algorithm import Agent
-from greenhop_agents.learners.baseline import at, gain, reference_rewards
 from greenhop_agents.learners.gae import gae
 from greenhop_agents.learners.native import NativeOptions, episode_metrics
 from greenhop_agents.learners.networks import (
@@ -67,8 +68,6 @@ class PpoConfig(NativeOptions):
     """Updates before the actor follows the critic; some after a warm start, or it is unlearnt."""
     max_grad_norm: Positive = 1.0
     """Norm that gradients are cut to."""
-    bootstrap: bool = False
-    """Whether an episode that ends goes on in the value of its final observation."""
     shaping: bool = True
     """Whether rewards include the change of what waiting work and stored energy are worth at terminal prices."""
     bf16: bool = False
@@ -111,6 +110,7 @@ class Ppo(ActorCritic):
             check_graph(sim, config)
         torch.manual_seed(seed)
         device = sim.params.device
+        paid: RewardKind = "accrual" if config.shaping else "bill"
         actor, critic = build_actor(sim, config.network), build_critic(sim, config.network)
         rate = torch.tensor(config.learning_rate, device=device)
         on_gpu = device.type == "cuda"
@@ -127,7 +127,7 @@ class Ppo(ActorCritic):
             fleet=launch(sim, mine.stop - mine.start, seed, config.horizon, mine.start),
             step=ticker(sim, config.compile, derivative=False),
             generator=Generator(device).manual_seed(seed),
-            reference=reference_rewards(sim, config.shaping) if reference is None else reference,
+            reference=price_follow_rewards(sim, paid) if reference is None else reference,
             team=team,
             scale=torch.ones((), device=device),
         )
@@ -194,7 +194,7 @@ def collect(agent: Ppo) -> tuple[Rollout, Fleet]:
         if c.shaping:
             reward = reward + gain(sim.params, before, stepped.final.state)
         value, after = agent.critic(obs) * agent.scale, torch.zeros_like(usual)
-        if c.bootstrap and stepped.truncated.any():
+        if not sim.params.prices_end and stepped.ended.any():
             after = agent.critic(stepped.final_obs) * agent.scale
         ends = stepped.final.state.t >= sim.params.steps
         rows.append((obs, bid, log_prob(bid, mean, log_std), reward, stepped.reported, value, after, ends))

@@ -23,11 +23,11 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
+from greenhop.engines.price_follow import at, price_follow_rewards
 from greenhop.episode.simulator import Simulator
 from greenhop.scenario.config import Count, NonNegative, Positive
 from greenhop_agents.learners.actor_critic import ActorCritic, Tuned, check_graph
 from greenhop_agents.learners.algorithm import Agent
-from greenhop_agents.learners.baseline import at, reference_rewards
 from greenhop_agents.learners.native import NativeOptions, episode_metrics
 from greenhop_agents.learners.networks import Actor, NetworkConfig, build_actor, build_critic, cosine, matrix_products
 from greenhop_agents.learners.parallel import Team
@@ -65,8 +65,6 @@ class ShacConfig(NativeOptions):
     """Weight of the past in the moving mean of the actor's weights, which is the policy."""
     std_anneal: bool = True
     """Whether exploration noise falls with the learning rate."""
-    bootstrap: bool = False
-    """Whether an episode that ends goes on in the critic's value; the terminal term closes the account already."""
     compile: bool | None = None
     """Whether the step and its derivative are machine code; null: on a CPU with a compiler."""
     tf32: bool = False
@@ -123,7 +121,7 @@ class Shac(ActorCritic):
             fleet=launch(sim, config.num_envs, seed, config.horizon or None),
             step=ticker(sim, config.compile, derivative=True),
             generator=Generator(device).manual_seed(seed),
-            reference=reference_rewards(sim) if reference is None else reference,
+            reference=price_follow_rewards(sim) if reference is None else reference,
             actor_rate=actor_rate,
             critic_rate=critic_rate,
             noise=noise,
@@ -209,8 +207,8 @@ def collect(agent: Shac) -> tuple[Window, Fleet]:
         total = total + discount * reward
         discount = discount * c.gamma
         after, cut = torch.zeros_like(discount), stepped.final.state.t >= sim.params.steps
-        if stepped.truncated.any():
-            if c.bootstrap:
+        if stepped.ended.any():
+            if not sim.params.prices_end:
                 after = torch.where(cut, agent.target(stepped.final_obs), 0.0)
             total = total + discount * after
             discount = torch.where(cut, torch.ones_like(discount), discount)

@@ -14,7 +14,6 @@ from stable_baselines3.common.logger import configure
 
 from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
-from greenhop_agents.learners.baseline import reference_rewards
 from greenhop_agents.learners.sb3.callbacks import EnvTerms
 from greenhop_agents.learners.sb3.policies import HubFeatures, HubPolicy
 from greenhop_agents.learners.sb3.vec_env import HubVecEnv
@@ -78,9 +77,8 @@ def build_model(
 
 def build_env(sim: Simulator, agent: Mapping[str, Any], seed: int) -> HubVecEnv:
     """The environments that an agent's configuration asks for."""
-    shaping = bool(agent.get("shaping", False))
-    beyond = reference_rewards(sim, shaping) if agent.get("beyond_price_follow") else None
-    return HubVecEnv(sim, agent["num_envs"], seed, beyond, agent.get("bootstrap", False), shaping)
+    wanted = {name: agent[name] for name in ("group_size", "reward", "baseline") if name in agent}
+    return HubVecEnv(sim, agent["num_envs"], seed, **wanted)
 
 
 def build_agent(env: HubVecEnv, agent: Mapping[str, Any], seed: int) -> BaseAlgorithm:

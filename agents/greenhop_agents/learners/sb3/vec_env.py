@@ -11,28 +11,29 @@ import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
-from torch import Tensor
 
 from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
+from greenhop.gym.interface import checked_action, spaces
+from greenhop.gym.pay import Baseline
 from greenhop.gym.tensor_env import TensorVectorEnv
-from greenhop.gym.vector_env import checked_action, spaces
-from greenhop.physics.rewards import REPORTED
-from greenhop_agents.learners.baseline import at, gain
+from greenhop.physics.rewards import REPORTED, RewardKind
 
 
 class HubVecEnv(VecEnv):
     """The batched simulator as SB3 expects it: NumPy, autoreset in the same step, one info dict per environment.
 
     At the end of an episode its info holds `terminal_observation`, `TimeLimit.truncated`, `episode` (`r, l, t`) and
-    `totals` (cost terms and quantities summed over the episode).
+    `totals` (cost terms and quantities summed over the episode). Algorithms add the value of the last observation only
+    where ends are not priced (`episode.terminal=false`): a value would count twice what the last step has billed.
 
     Args:
-        beyond: `[E, T]` rewards that are subtracted from those of the same step of the same episode, for instance
-            what price following earns (`reference_rewards`): a control variate, it leaves the optimal policy alone.
-        bootstrap: whether algorithms shall add the value of the last observation. Without it an episode is a whole:
-            its last step has priced the work and energy that it leaves (`terminal`), which a value would count twice.
-        shaping: whether rewards include the change of `potential` (reference.py); then `beyond` must as well.
+        sim: the simulator.
+        num_envs: how many environments.
+        seed: of the first episodes.
+        group_size: environments that live the same episodes; divides `num_envs`.
+        reward: `bill` or `accrual`, see `greenhop.gym.pay.Pay`.
+        baseline: `none`, `group` or `price_follow`.
     """
 
     def __init__(
@@ -40,13 +41,16 @@ class HubVecEnv(VecEnv):
         sim: Simulator,
         num_envs: int,
         seed: int = 0,
-        beyond: Tensor | None = None,
-        bootstrap: bool = False,
-        shaping: bool = False,
+        *,
+        group_size: int = 1,
+        reward: RewardKind = "bill",
+        baseline: Baseline = "none",
     ) -> None:
-        self.sim, self._beyond, self._bootstrap, self._shaping = sim, beyond, bootstrap, shaping
+        self.sim = sim
         observation_space, action_space = spaces(sim)
-        self.tensors = TensorVectorEnv(sim, num_envs, seed, compile=None)
+        self.tensors = TensorVectorEnv(
+            sim, num_envs, seed, compile=None, group_size=group_size, reward=reward, baseline=baseline
+        )
         self.render_mode = None
         super().__init__(num_envs, observation_space, action_space)
         self._totals = np.zeros((num_envs, len(REPORTED)))
@@ -55,8 +59,8 @@ class HubVecEnv(VecEnv):
 
     def reset(self) -> VecEnvObs:
         """New episodes everywhere; a seed given by `seed()` is used once."""
-        seed = self._seeds[0]
-        obs = self.tensors.reset(seed if seed is not None else None)
+        with torch.no_grad():
+            obs = self.tensors.reset(self._seeds[0])
         self._reset_seeds()
         self._totals[:] = 0.0
         self._returns[:] = 0.0
@@ -68,31 +72,24 @@ class HubVecEnv(VecEnv):
 
     def step_wait(self) -> VecEnvStepReturn:
         """Step all environments and restart the ones that end."""
-        with torch.no_grad():
-            action = torch.from_numpy(self._actions).to(self.sim.params.device)
-            before = self.tensors.carry  # a copy, where steps are compiled
-            expected = 0.0 if self._beyond is None else at(self._beyond, self.sim, before)
-            obs, reward, truncated, reported = self.tensors.step(action)
-            reward = reward - expected
-            if self._shaping:
-                reward = reward + gain(self.sim.params, before.state, self.tensors.carry.state)
-            rewards = _numpy(reward)
-            self._totals += _numpy(reported)
-            self._returns += rewards
-            infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-            if truncated.any():
-                last = _numpy(obs)
-                for i in np.flatnonzero(truncated):
-                    infos[i] = self._final_info(int(i), last[i])
-                obs = self.tensors.restart(truncated)
-                self._totals[truncated] = 0.0
-                self._returns[truncated] = 0.0
-        return _numpy(obs), rewards, truncated.copy(), infos
+        last, reward, ended, reported = self.tensors.step_arrays(self._actions)
+        obs, rewards = last.astype(np.float32), reward.astype(np.float32)
+        self._totals += reported
+        self._returns += rewards
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        if ended.any():
+            for i in np.flatnonzero(ended):
+                infos[i] = self._final_info(int(i), obs[i])
+            with torch.no_grad():
+                obs = _numpy(self.tensors.restart(ended))
+            self._totals[ended] = 0.0
+            self._returns[ended] = 0.0
+        return obs, rewards, ended.copy(), infos
 
     def _final_info(self, i: int, last: NDArray[np.float32]) -> dict[str, Any]:
         return {
             "terminal_observation": last.copy(),
-            "TimeLimit.truncated": self._bootstrap,
+            "TimeLimit.truncated": not self.sim.params.prices_end,
             "episode": {
                 "r": float(self._returns[i]),
                 "l": self.sim.params.steps,
@@ -121,5 +118,5 @@ class HubVecEnv(VecEnv):
         return [False for _ in self._get_indices(indices)]
 
 
-def _numpy(x: Tensor) -> NDArray[np.float32]:
+def _numpy(x: torch.Tensor) -> NDArray[np.float32]:
     return np.array(x.cpu().numpy(), dtype=np.float32, copy=True)

@@ -29,7 +29,12 @@ def carbon_kg(p: Params, row: Row, grid_mwh: Tensor, diesel_mwh: Tensor) -> Tens
 
 
 def terminal_cost(p: Params, deferred: Tensor, soc: Tensor, last: Tensor) -> Tensor:
-    """`[B]` CNY: in the last step, unfinished work and stored energy below (above) the start are charged (credited)."""
+    """`[B]` CNY: in the last step, unfinished work and stored energy below (above) the start are charged (credited).
+
+    0 where ends are not priced.
+    """
+    if not p.prices_end:
+        return soc.new_zeros(len(soc))
     work = (deferred.sum((1, 3)) * p.work_terminal_cny_per_mwh).sum(-1)
     energy = ((p.soc_start_mwh - soc) * p.soc_terminal_cny_per_mwh).sum(-1)
     return (work + energy) * last.to(work.dtype)

@@ -1,0 +1,96 @@
+"""What crosses the border of a Gymnasium environment: spaces, actions and options that are checked, and `info`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from greenhop.episode.observations import OBS_LIMIT
+from greenhop.episode.simulator import Simulator
+from greenhop.errors import ActionError, ConfigError
+
+HOURS_PER_DAY = 24
+
+
+def spaces(sim: Simulator) -> tuple[gym.Space[Any], gym.Space[Any]]:
+    """Observation and action space of one environment."""
+    return (
+        gym.spaces.Box(-OBS_LIMIT, OBS_LIMIT, (sim.obs_size,), np.float32),
+        gym.spaces.Box(-1.0, 1.0, (sim.action_size,), np.float32),
+    )
+
+
+def checked_action(action: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A float32 array of the right shape, clipped to −1…1.
+
+    Raises:
+        ActionError: wrong shape, no numbers, NaN or infinity, or a tensor that NumPy cannot read.
+    """
+    try:
+        array = np.asarray(action)
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # tensors with a gradient, in bfloat16, on a GPU; ragged lists
+        raise ActionError(f"action cannot be read as an array: {' '.join(str(error).split())}") from None
+    if array.shape != shape:
+        raise ActionError(f"action has shape {array.shape}, allowed is {shape}")
+    if array.dtype.kind not in "fiub":
+        raise ActionError(f"action holds {array.dtype}, allowed are real numbers")
+    if not np.logical_and.reduce(np.isfinite(array), axis=None):
+        raise ActionError(
+            f"action holds {np.count_nonzero(~np.isfinite(array))} NaN or infinite values of {array.size}"
+        )
+    clipped: NDArray[np.float32] = np.minimum(np.maximum(array, -1.0), 1.0).astype(np.float32, copy=False)
+    return clipped  # np.clip is slower
+
+
+def checked_options(options: Any, allowed: tuple[str, ...]) -> Mapping[str, Any]:
+    """The options of `reset`, all of them known.
+
+    Raises:
+        ConfigError: something else.
+    """
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"options = {options!r}; allowed: a mapping with {', '.join(allowed)}")
+    unknown = [name for name in options if name not in allowed]
+    if unknown:
+        raise ConfigError(f"options holds {', '.join(map(repr, unknown))}; allowed: {', '.join(allowed)}")
+    return options
+
+
+def checked_start(given: Any, num_envs: int, sim: Simulator) -> NDArray[np.int64] | None:
+    """`[num_envs]` starts, one integer for all or one for each; None where none is given.
+
+    Raises:
+        ConfigError: anything but integers, too many or too few of them, or starts that do not exist.
+    """
+    if given is None:
+        return None
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError, RuntimeError):
+        array = np.asarray(None)
+    whole = array.dtype.kind in "iu" and array.shape in ((), (num_envs,))
+    if not whole or array.min() < 0 or array.max() >= sim.bank.n_starts:
+        each = "" if num_envs == 1 else f" or {num_envs}"
+        raise ConfigError(f"options['start'] = {given!r}; allowed: one{each} of the integers 0…{sim.bank.n_starts - 1}")
+    return np.broadcast_to(array.astype(np.int64), (num_envs,)).copy()
+
+
+def opening_info(sim: Simulator, start: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """Which episodes these are: `[B]` number of the start, year of the split, and day of that year from 1."""
+    row = sim.bank.starts.cpu().numpy()[start]
+    year, within = np.divmod(row, sim.params.rows_per_year)
+    return {
+        "episode_start": start.copy(),
+        "year": np.asarray(sim.bank.year_ids, dtype=np.int64)[year],
+        "day_of_year": (within * sim.params.dt_h).astype(np.int64) // HOURS_PER_DAY + 1,
+    }

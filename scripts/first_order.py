@@ -1,6 +1,0 @@
-"""`greenhop first_order` from a checkout."""
-
-from greenhop_agents.commands.main import run_command
-
-if __name__ == "__main__":
-    run_command("first_order")
