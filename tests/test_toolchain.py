@@ -84,7 +84,7 @@ def test_a_compiler_that_fails_later_is_said_once_too(
     for _ in range(2):
         HubEnv(sim=day_sim("pair2"))
     (line,) = caplog.messages
-    assert "no memory: steps run without machine code" in line
+    assert "no memory: environments step in torch, without machine code" in line
 
 
 def test_an_error_of_the_compiler_is_one_line_for_the_user(named: Named) -> None:
