@@ -252,7 +252,7 @@ def load_pack(path: str | Path) -> Pack:
         stamps = tuple((f.stat().st_mtime_ns, f.stat().st_size) for f in files)
     except OSError:
         raise ConfigError(
-            f"world = {str(path)!r}: no folder with {ARRAYS} and {MANIFEST}; scripts/import_data.py makes one"
+            f"world = {str(path)!r}: no folder with {ARRAYS} and {MANIFEST}; greenhop import makes one"
         ) from None
     return _load(str(folder.resolve()), stamps)
 
