@@ -40,6 +40,7 @@ def page() -> str:
 
 def groups() -> dict[str, dict[str, type[BaseModel]]]:
     """Models by what their keys begin with, under the headings of the page."""
+    from greenhop.importers.fetch import FetchConfig
     from greenhop.importers.layout import Layout
     from greenhop.importers.registry import JOBS, SERIES
     from greenhop.importers.spec import ImportConfig
@@ -60,6 +61,7 @@ def groups() -> dict[str, dict[str, type[BaseModel]]]:
         "Scenario": {"scenario.": ScenarioConfig},
         "Import of one's own data": {
             "import.": ImportConfig,
+            "import fetch=SERVICE: ": FetchConfig,
             **{f"{name}: inputs[].options.": layout.options for name, layout in layouts.items()},
         },
         "Single jobs, from Python": {"JobStatistics.": JobStatistics, "TraceOptions.": TraceOptions},

@@ -14,13 +14,14 @@ from pydantic import BaseModel, Field
 import greenhop
 import greenhop_agents
 from greenhop.cards.settings import allowed, reachable, row, unit_of
-from greenhop.importers.layout import Options
+from greenhop.importers.layout import ClockOptions, Options, RateOptions, TableOptions, TextOptions
 from greenhop.scenario.config import Fraction, Model, ScenarioConfig, SiteConfig
 from greenhop.world.pack import Manifest, SeriesInfo
 from scripts.settings_page import groups, page
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
-NOT_SET_BY_USERS = {Model, Options, Manifest, SeriesInfo}  # bases, and the manifest of a world pack
+BASES = {Model, Options, TextOptions, TableOptions, ClockOptions, RateOptions}
+NOT_SET_BY_USERS = BASES | {Manifest, SeriesInfo}  # the manifest of a world pack
 
 
 def models(base: type[BaseModel] = BaseModel) -> Iterator[type[BaseModel]]:

@@ -201,7 +201,7 @@ def checked_settings(config: DictConfig, config_name: str) -> DictConfig:
         raise ConfigError(f"{one_line(error)}; in {config_name}.yaml") from None
     except ValidationError as error:
         raise ConfigError(describe(error, f"{config_name}.yaml")) from None
-    if "scenario" in config:  # an import has none
+    if "scenario" in config:
         scenario_of(config)
     check_json_path(config.get("json"))
     merged = OmegaConf.merge(config, checked)

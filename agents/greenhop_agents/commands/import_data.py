@@ -1,4 +1,4 @@
-"""Turn files of the user's own into a world pack that any scenario can name as `world: PATH`."""
+"""Turn files of the user's own, or real weather, into a world pack that any scenario can name as `world: PATH`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def main(config: DictConfig) -> None:
     from greenhop.importers.build import build_pack
     from greenhop_agents.base.progress import progress_bar
 
-    given = _given(config)
-    with progress_bar("importing", "file") as update:
+    given = _given(config) if config.fetch is None else _fetched(config)
+    with progress_bar("importing", "input") as update:
         manifest = build_pack(given, Path(config.output), config.tables, update)
     console = Console()
     console.print(_table(manifest, str(config.output)))
@@ -42,10 +42,41 @@ def _given(config: DictConfig) -> ImportConfig:
         if config.inputs:
             raise ConfigError("give spec or inputs, not both")
         return load_import(Path(config.spec))
-    data = {key: OmegaConf.to_container(config[key], resolve=True) for key in ("inputs", "regions", "splits")}
+    data = _plain(config, "inputs", "regions", "splits")
     if not data["inputs"]:
-        raise ConfigError("nothing to import; give spec=my_data.yaml (docs/data.md shows one)")
+        raise ConfigError("nothing to import; give spec=my_data.yaml or fetch=nasa_power (docs/data.md shows both)")
     return parse_import(data, "import_data")
+
+
+def _fetched(config: DictConfig) -> ImportConfig:
+    """Weather of every site of the scenario, and what the user's own files give in its place or beside it."""
+    from pydantic import ValidationError
+
+    from greenhop.importers.fetch import FetchConfig, fetch
+    from greenhop.importers.spec import ImportConfig
+    from greenhop.scenario.config import describe
+    from greenhop_agents.base.cli import scenario_of
+    from greenhop_agents.base.progress import progress_bar
+
+    own = _given(config) if config.spec is not None or config.inputs else None
+    try:
+        wanted = FetchConfig.model_validate(_plain(config, *FetchConfig.model_fields))
+        rest = _plain(config, "regions", "splits") if own is None else {"regions": own.regions, "splits": own.splits}
+        with progress_bar("fetching", "file") as update:
+            inputs = fetch(wanted, scenario_of(config), Path(config.output), update)
+        mine = [] if own is None else own.inputs
+        given = {(i.region, i.quantity) for i in mine}
+        kept = [i for i in inputs if (i.region, i.quantity) not in given]
+        return ImportConfig(inputs=[*mine, *kept], **rest)
+    except ValidationError as error:
+        raise ConfigError(describe(error, "import_data")) from None
+
+
+def _plain(config: DictConfig, *keys: str) -> dict[str, Any]:
+    """Some keys of the configuration as plain data."""
+    whole = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(whole, dict)
+    return {key: whole[key] for key in keys}
 
 
 def _files(source: dict[str, Any]) -> str:

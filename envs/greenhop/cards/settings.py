@@ -156,8 +156,10 @@ def allowed(annotation: Any, metadata: Sequence[Any]) -> str:
         return " or ".join(dict.fromkeys(words))
     if origin is dict:
         return f"{allowed(inside[0], [])} → {allowed(inside[1], [])}"
-    if origin in (list, tuple):
-        return f"list of {allowed(inside[0], [])}" if origin is list else f"{len(inside)} × {allowed(inside[0], [])}"
+    if origin is list or (origin is tuple and inside[-1] is Ellipsis):
+        return f"list of {allowed(inside[0], [])}"
+    if origin is tuple:
+        return f"{len(inside)} × {allowed(inside[0], [])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "keys below"
     return f"{KINDS.get(annotation, 'text')}{_range(metadata)}"

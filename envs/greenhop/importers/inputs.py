@@ -27,7 +27,7 @@ class InputConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
     layout: str
     """How the file is laid out: a name of `docs/data.md`."""
-    path: Annotated[tuple[Path, ...], BeforeValidator(lambda given: given if isinstance(given, list) else [given])]
+    path: Annotated[tuple[Path, ...], BeforeValidator(lambda x: x if isinstance(x, list | tuple) else [x])]
     """The file, or a list of files that follow each other; relative to the folder of the YAML file that names it."""
     region: Annotated[str, Field(min_length=1, pattern=r"^[^/]+$")]
     """Site of the scenario that the series belongs to."""

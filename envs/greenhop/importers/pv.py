@@ -20,6 +20,7 @@ from greenhop.importers.hourly import Hourly
 from greenhop.importers.samples import Spot
 
 CLOUD_FACTOR, CLOUD_EXPONENT = 0.75, 3.4  # Kasten & Czeplak 1980
+SOLAR_CONSTANT_W_PER_M2 = 1361.0  # Kopp & Lean 2011: no beam on the ground is stronger
 LOW_SUN_DEG = 87.0  # below three degrees beam = (global − diffuse) / cos(zenith) means nothing
 
 
@@ -98,9 +99,14 @@ def _global(pvlib: Any, values: Mapping[str, Floats], zenith: Floats, hourly: Ho
 def _parts(
     pvlib: Any, values: Mapping[str, Floats], ghi: Floats, zenith: Floats, middle: pd.DatetimeIndex
 ) -> tuple[Floats, Floats]:
-    """Beam (normal) and diffuse irradiance, measured or by Erbs."""
+    """Beam (normal) and diffuse irradiance: measured, the beam as what the diffuse part leaves, or both by Erbs."""
     if "dni_w_per_m2" in values and "dhi_w_per_m2" in values:
         return values["dni_w_per_m2"], values["dhi_w_per_m2"]
+    high = zenith < LOW_SUN_DEG
+    if "dhi_w_per_m2" in values:
+        dhi = values["dhi_w_per_m2"]
+        beam = np.maximum(0.0, ghi - dhi) / np.cos(np.radians(np.where(high, zenith, 0.0)))
+        return np.where(high, np.minimum(beam, SOLAR_CONSTANT_W_PER_M2), 0.0), np.where(high, dhi, ghi)
     split = pvlib.irradiance.erbs(ghi, zenith, middle.day_of_year.to_numpy())
     dni, dhi = (np.nan_to_num(np.asarray(split[c], dtype=np.float64)) for c in ("dni", "dhi"))
-    return np.where(zenith < LOW_SUN_DEG, dni, 0.0), np.where(zenith < LOW_SUN_DEG, dhi, ghi)
+    return np.where(high, dni, 0.0), np.where(high, dhi, ghi)

@@ -16,6 +16,7 @@ from greenhop.importers import (
     open_meteo_csv,
     open_meteo_json,
     price_csv,
+    pvgis,
     state_grid_xlsx,
     tidy_csv,
 )
@@ -28,6 +29,7 @@ SERIES: dict[str, Layout[Any, Any]] = {
     "open_meteo_json": open_meteo_json.LAYOUT,
     "open_meteo_csv": open_meteo_csv.LAYOUT,
     "nasa_power": nasa_power.LAYOUT,
+    "pvgis": pvgis.LAYOUT,
     "electricity_maps": electricity_maps.LAYOUT,
     "entsoe_price": entsoe_price.LAYOUT,
     "entsoe_generation": entsoe_generation.LAYOUT,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,7 +73,7 @@ def read_input(config: InputConfig) -> Hourly:
     try:
         if config.layout in JOBS:
             return _read_jobs(config)
-        files = [_read_file(path, config) for path in config.path]
+        files = [_read_once(path, config) for path in config.path]
     except ValidationError as error:
         raise ConfigError(describe(error, f"options of layout {config.layout} for {config.path[0]}")) from None
     hourly = files[0] if len(files) == 1 else joined(files, config.max_gap_h)
@@ -83,12 +85,26 @@ def read_input(config: InputConfig) -> Hourly:
     return quantity_of(hourly, config)
 
 
-def _read_file(path: Path, config: InputConfig) -> Hourly:
-    raw = SERIES[config.layout].run(path, config.options)
+def _read_once(path: Path, config: InputConfig) -> Hourly:
+    """A file may give several quantities: what does not depend on them is kept from the time before."""
+    try:
+        stamp = (path.stat().st_mtime_ns, path.stat().st_size)
+    except OSError as error:
+        raise ConfigError(f"path = {str(path)!r}: {error.strerror}") from None
+    options = json.dumps(config.options, sort_keys=True, default=str)
+    made = _read_file(path, stamp, config.layout, options, config.max_gap_h, config.capacity_mw)
+    return replace(made, repairs=made.repairs.copy())
+
+
+@lru_cache(maxsize=64)
+def _read_file(
+    path: Path, stamp: tuple[int, int], layout: str, options: str, max_gap_h: int, capacity_mw: float | None
+) -> Hourly:
+    raw = SERIES[layout].run(path, json.loads(options))
     parts = raw if isinstance(raw, tuple) else (raw,)
     for part in parts:
-        check_plausible(part, config.capacity_mw)
-    made = [to_hourly(part, config.max_gap_h) for part in parts]
+        check_plausible(part, capacity_mw)
+    made = [to_hourly(part, max_gap_h) for part in parts]
     return made[0] if len(made) == 1 else added(made)
 
 

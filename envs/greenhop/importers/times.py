@@ -94,6 +94,9 @@ def _labelled(moment: datetime, label: str, place: tzinfo | None, path: Path, li
 
 def _passed(moments: list[datetime], place: tzinfo, repairs: Repairs) -> Times:
     """Times without an offset on the clock of `place`, in the order in which they passed."""
+    if isinstance(place, timezone):  # no summer time
+        passed = [int((m if m.tzinfo else m.replace(tzinfo=place)).timestamp()) for m in moments]
+        return Times(np.array(passed, dtype=np.int64), np.zeros(len(passed), dtype=np.bool_))
     plain = [m.replace(tzinfo=None) for m in moments]
     falls = sum(a > b for a, b in pairwise(plain)) > sum(a < b for a, b in pairwise(plain))
     seconds, skipped = np.empty(len(moments), dtype=np.int64), np.zeros(len(moments), dtype=bool)

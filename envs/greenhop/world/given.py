@@ -105,7 +105,7 @@ def given_series(scenario: ScenarioConfig, split: str, year_id: int, cal: Calend
     """
     if scenario.world is None:
         return GivenSeries(scenario, cal, {})
-    pack = load_pack(scenario.world)
+    pack = _pack(scenario, scenario.world)
     names = list(scenario.sites)
     known = {*scenario.online, *scenario.deferrable}
     if not set(names) & {i.region for i in pack.manifest.arrays.values()}:
@@ -127,11 +127,19 @@ def given_series(scenario: ScenarioConfig, split: str, year_id: int, cal: Calend
     return GivenSeries(scenario, cal, series)
 
 
+def _pack(scenario: ScenarioConfig, world: str) -> Pack:
+    try:
+        return load_pack(world)
+    except ConfigError as error:
+        real = f"greenhop import fetch=nasa_power scenario={scenario.name} 'years=[2022,2023]' output={world}"
+        raise ConfigError(f"{error} of your files, or of real weather: {real}") from None
+
+
 def pack_checksum(scenario: ScenarioConfig) -> str | None:
     """What tells a cache that a pack has changed."""
     if scenario.world is None:
         return None
-    manifest = load_pack(scenario.world).manifest
+    manifest = _pack(scenario, scenario.world).manifest
     return manifest.sha256 + manifest.model_dump_json(include={"splits", "regions", "arrays"})
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import zipfile
 import zlib
@@ -26,11 +25,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from greenhop.errors import ConfigError, DataError
+from greenhop.files import sweep, write_bytes, write_text
 from greenhop.scenario.config import SPLITS, Split, describe
 
 FORMAT: Final = "greenhop-world-pack"
 VERSION: Final = 1
 ARRAYS, MANIFEST = "pack.npz", "pack.json"
+WAITING = ".coming"  # ending of a manifest whose arrays are not in place yet
 MOST_HOURS = 100 * 8784  # of one series; more is no weather record but an attack
 HEADER_BYTES = 1024  # of an array inside the archive, at most
 HOUR_S = 3600
@@ -219,15 +220,15 @@ def save_pack(folder: Path, series: Mapping[str, Array], **rest: Any) -> Manifes
     for name, info in manifest.arrays.items():
         _check_array(arrays[name], info, f"{folder}: array {name}")
     text = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
-    coming, draft = _coming(folder, manifest.sha256), folder / f".{ARRAYS}.{os.getpid()}"
+    coming = _coming(folder, manifest.sha256)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(coming, text.encode())
-        _write(draft, data)
-        draft.replace(folder / ARRAYS)
+        write_text(coming, text)
+        write_bytes(folder / ARRAYS, data)
         coming.replace(folder / MANIFEST)
-        for left in (*folder.glob(f".{MANIFEST}.*"), *folder.glob(f".{ARRAYS}.*")):  # by imports that were killed
+        for left in folder.glob(f".{MANIFEST}.*{WAITING}"):  # by imports that were killed
             left.unlink(missing_ok=True)
+        sweep(folder)
     except OSError as error:
         raise ConfigError(f"output = {str(folder)!r}: {error.strerror}") from None
     return manifest
@@ -235,17 +236,7 @@ def save_pack(folder: Path, series: Mapping[str, Array], **rest: Any) -> Manifes
 
 def _coming(folder: Path, sha256: str) -> Path:
     """Where the manifest of arrays with this checksum waits to become the pack's."""
-    return folder / f".{MANIFEST}.{sha256[:16]}"
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file whole: a rename after it never shows part of it, even after a power failure."""
-    draft = path.with_name(f"{path.name}.draft")
-    with draft.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.replace(path)
+    return folder / f".{MANIFEST}.{sha256[:16]}{WAITING}"
 
 
 def load_pack(path: str | Path) -> Pack:
@@ -261,7 +252,7 @@ def load_pack(path: str | Path) -> Pack:
         stamps = tuple((f.stat().st_mtime_ns, f.stat().st_size) for f in files)
     except OSError:
         raise ConfigError(
-            f"world = {str(path)!r}: no folder with {ARRAYS} and {MANIFEST}; scripts/import_data.py makes one"
+            f"world = {str(path)!r}: no folder with {ARRAYS} and {MANIFEST}; greenhop import makes one"
         ) from None
     return _load(str(folder.resolve()), stamps)
 
