@@ -15,11 +15,15 @@ from typing import Any, NamedTuple
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from greenhop.physics.rewards import REPORTED
 from greenhop.scenario.find import config_dir
+from greenhop_agents.base.overrides import own_output
 from greenhop_agents.commands.demo import discard
 from greenhop_agents.commands.main import command_modules
+from greenhop_agents.shelf.seeds import SeedResult, merit
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 QUICK = ("scenario=pair2", "scenario.episode.length_h=24", "scenario.years.test=1")
@@ -125,6 +129,35 @@ MISTAKES = {
     "sweep without -m": ("bound", ["seed=1", "scenario=pair2,tri3"], "scenario=pair2,tri3", "-m"),
     "broken override": ("bound", ["episodes=[1"], "episodes=[1", "command line"),
     "no override": ("bound", ["pair2"], "pair2", "command line"),
+    "half of a path": ("bound", ["output=a", "b/x"], "b/x", "spaces need quotation marks"),
+    "a path with a comma": ("train", ["output=a,b"], "output=a,b", "\"output='…'\""),
+    "json below a file": ("bound", [*QUICK, f"json={__file__}/x.json"], "json = ", "does not exist"),
+    "no seeds": ("train", [*QUICK, "seeds=[]"], "seeds = []", "train.yaml"),
+    "a validation that is too frequent": ("train", [*QUICK, "validation.every=-0.1"], "validation.every = -0.1", ""),
+    "a validation that never comes": ("train", [*QUICK, "validation.every=2"], "validation.every = 2", "train.yaml"),
+    "an unknown key of validation": ("train", [*QUICK, "+validation.evry=0.1"], "validation.evry", "every"),
+    "a name that leads elsewhere": ("evaluate", [*QUICK, "scenario.name=../x"], "name = '../x'", "letters"),
+    "an agent's name that leads elsewhere": ("train", [*QUICK, "agent.name=../x"], "agent.name = '../x'", "letters"),
+    "options that are none": ("train", [*QUICK, "agent.options=2"], "agent.options = 2", "train.yaml"),
+    "a warm start that is none": ("train", [*QUICK, "agent.warm_start=3"], "agent.warm_start = 3", "train.yaml"),
+    "more evaluations than there are": (
+        "train",
+        [*QUICK, "evaluation.episodes=100000"],
+        "evaluation.episodes = 100000",
+        "test",
+    ),
+    "more validations than there are": (
+        "train",
+        [*QUICK, "validation.episodes=100000"],
+        "validation.episodes = 100000",
+        "val",
+    ),
+    "an absurd number of workers": ("bound", [*QUICK, "workers=1000000"], "workers = 1000000", "at most"),
+    "a seed beyond what libraries take": ("train", [*QUICK, "seed=99999999999"], "seed = 99999999999", "train.yaml"),
+    "an output below a file": ("train", [*QUICK, f"output={__file__}/run"], "output = ", "Not a directory"),
+    "an output in a system's folder": ("train", [*QUICK, "output=/proc/run"], "output = '/proc/run'", ""),
+    "a learning rate below zero": ("train", [*QUICK, "agent.options.learning_rate=-1"], "learning_rate", "-1"),
+    "rollouts of no step": ("train", [*QUICK, "agent.options.n_steps=0"], "n_steps", "0"),
 }
 
 
@@ -280,6 +313,68 @@ def test_sweeps_run_every_combination(script: Any, tmp_path: Path) -> None:
     assert ended.code == 0, ended.err
     policies = [json.loads((tmp_path / f"{name}.json").read_text())[0]["policy"] for name in ("stay", "price_follow")]
     assert policies == ["stay", "price_follow"]
+
+
+def test_values_need_no_quotation_marks_beyond_those_of_the_shell(script: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "中 文 (1) a=b"
+    folder.mkdir()
+    ended = script("evaluate", *QUICK, "policy=stay", "episodes=1", f"json={folder}/out 1.json")
+    assert ended.code == 0, ended.err
+    assert len(json.loads((folder / "out 1.json").read_text())) == 1
+
+
+def test_a_sweep_of_training_has_a_folder_for_each_job(script: Any, tmp_path: Path) -> None:
+    swept = ("agent.options.learning_rate=1e-3,1e-4", "seed=0,1")
+    ended = script("train", "-m", *QUICK, *TINY, *swept, "evaluation.bound=false")
+    assert ended.code == 0, ended.err
+    made = sorted(path.name for path in (tmp_path / "runs" / "pair2").iterdir())
+    assert made == [f"ppo-s{s}-learning_rate={r}" for s in (0, 1) for r in ("0.0001", "0.001")]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "made"),
+    [
+        (["agent=ppo,shac"], []),
+        (["seed=0,1"], []),
+        (
+            ["agent.options.horizon=1,2"],
+            ["output='runs/${scenario.name}/${agent.name}-s${seed}-horizon=${agent.options.horizon}'"],
+        ),
+        (["output=x", "seed=0,1"], ["output='x-seed=${seed}'"]),
+        (["output=x/", "agent=ppo,shac"], ["output='x-agent=${hydra:runtime.choices.agent}'"]),
+        (["output=a,b", "seed=0,1"], []),
+        (["seed=3"], []),
+    ],
+)
+def test_jobs_that_would_share_a_folder_are_parted_by_what_is_swept(overrides: list[str], made: list[str]) -> None:
+    base = OmegaConf.load(config_dir() / "train.yaml")
+    parsed = [OverridesParser.create().parse_override(text) for text in overrides]
+    assert own_output(parsed, base) == made  # type: ignore[arg-type]
+
+
+def test_a_sweeper_is_given_the_score(tmp_path: Path) -> None:
+    good, better = (SeedResult(0, "x", [1.0], [score]) for score in (10.0, 30.0))
+    assert merit([good, better]) == 20.0
+    assert merit([SeedResult(0, "x", [5.0, 7.0], None)]) == -6.0
+
+
+LIMITED = """
+import resource, runpy, signal, sys
+sys.argv = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("agent", ["ppo", "sb3_ppo"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, agent: str) -> None:
+    tiny = [text for text in TINY if "agent" not in text or agent == "ppo"]
+    command = [sys.executable, "-c", LIMITED, str(SCRIPTS / "train.py"), *QUICK, *tiny, f"agent={agent}", "output=run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "File too large" in done.stderr.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
 
 
 TINY_DEMO = (

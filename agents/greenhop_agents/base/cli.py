@@ -5,38 +5,37 @@ Torch and Hydra are imported where they are needed, so that `--help` and mistake
 
 from __future__ import annotations
 
-import json
+import errno
 import logging
 import os
 import re
 import shlex
 import sys
-from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import indent
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from greenhop.errors import ConfigError, GreenhopError, nearest, one_line
+from greenhop.errors import ConfigError, GreenhopError, one_line
+from greenhop.files import write_json as write_whole
 from greenhop.scenario.config import Count, Positive, ScenarioConfig, Split, describe, parse_scenario
-from greenhop.scenario.find import compose_scenario, config_dir
-
-if TYPE_CHECKING:
-    from hydra.core.override_parser.types import Override
+from greenhop.scenario.find import config_dir
+from greenhop_agents.base.overrides import choices, prepare, where_of
+from greenhop_agents.base.stopping import quiet_end
 
 USER_ERROR = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells say it
-OWN_SCENARIO = "own"  # what Hydra calls a scenario file of the user
-# any key behind these may be set: a schema judges it
-FREE = ("scenario.", "benchmark.train.", "benchmark.evaluations.", "options.", "as_jobs.", "drawn.")
+UNUSABLE = {  # what a disk or folder of the user's can answer
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "ENOTDIR", "EISDIR", "ENAMETOOLONG", "EIO")
+    if hasattr(errno, name)
+}
 OWN_FILE = "scenario=path/to/own.yaml takes a file of your own; scenario.KEY=VALUE sets any key of its schema."
 _typed: list[str] = []  # the command and its arguments, as they were given
-_own_files: dict[str, str] = {}  # path of such a file by the name of its scenario, for error texts
 
 
 class SolverSettings(BaseModel):
@@ -98,27 +97,24 @@ class Settings(BaseModel):
     """How bounds are solved."""
 
 
-def run(config_name: str, task: Callable[[DictConfig], None]) -> None:
+def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
     """Run a command: check its line, let Hydra compose (and sweep), make user errors one line.
 
     Args:
         config_name: name of its file in `configs/`, without `.yaml`.
-        task: does the work, given the composed configuration; the docstring of its module begins the help.
+        task: does the work, given the composed configuration, and returns the number that a sweep looks at, if any;
+            the docstring of its module begins the help.
     """
-    if {"--help", "-h"} & set(sys.argv[1:]):
-        print(help_text(config_name, sys.modules[task.__module__].__doc__ or ""))
-        return
-    _typed[:] = [config_name, *sys.argv[1:]]
-    _say_what_takes_long()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads only wait for each other on a busy machine
-    try:
-        _prepare(config_name)
+    with quiet_end():
+        if {"--help", "-h"} & set(sys.argv[1:]):
+            print(help_text(config_name, sys.modules[task.__module__].__doc__ or ""))
+            return
+        _typed[:] = [config_name, *sys.argv[1:]]
+        _say_what_takes_long()
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads only wait for each other on a busy machine
+        with one_line_errors():
+            prepare(config_name)
         _launch(config_name, task)
-    except GreenhopError as error:
-        fail(error)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
 
 
 class _Said(logging.Handler):
@@ -135,6 +131,19 @@ def _say_what_takes_long() -> None:
     if not any(isinstance(handler, _Said) for handler in logger.handlers):
         logger.addHandler(_Said())
     logger.setLevel(logging.INFO)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Mistakes of the user, and disks and folders that cannot be used, end the process with one line."""
+    try:
+        yield
+    except GreenhopError as error:
+        fail(error)
+    except OSError as error:
+        if error.errno not in UNUSABLE:
+            raise
+        fail(ConfigError(f"{error.strerror}: {error.filename or 'what was being written'}"))
 
 
 def fail(error: BaseException) -> NoReturn:
@@ -176,14 +185,12 @@ def _group_keys(group: str, default: str) -> str:
     return f"{group}:  # as in {group}={default}\n{body.rstrip()}"
 
 
-def _launch(config_name: str, task: Callable[[DictConfig], None]) -> None:
+def _launch(config_name: str, task: Callable[[DictConfig], Any]) -> None:
     import hydra
 
-    def guarded(config: DictConfig) -> None:
-        try:
-            task(checked_settings(config, config_name))
-        except GreenhopError as error:
-            fail(error)
+    def guarded(config: DictConfig) -> Any:
+        with one_line_errors():
+            return task(checked_settings(config, config_name))
 
     hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")(guarded)()
 
@@ -209,143 +216,6 @@ def checked_settings(config: DictConfig, config_name: str) -> DictConfig:
     return merged
 
 
-def _prepare(config_name: str) -> None:
-    """Check every override before Hydra runs, and make scenario files given by path known to it."""
-    flags = _parsed(sys.argv[1:])
-    if flags.hydra_help or flags.shell_completion or flags.config_dir or flags.config_path or flags.config_name:
-        return  # nothing to run, or the user brings a configuration of their own; Hydra judges it
-    options = [text for text in sys.argv[1:] if text not in flags.overrides]
-    overrides = [_ours(text) for text in flags.overrides]
-    sys.argv[1:] = options + overrides  # Hydra stumbles over options between overrides
-    _check_overrides(config_name, overrides, bool(flags.multirun))
-
-
-def _parsed(arguments: list[str]) -> Namespace:
-    from hydra._internal.utils import get_args_parser
-
-    parser = get_args_parser()
-
-    def refuse(message: str) -> NoReturn:
-        raise ConfigError(f"{message}; see --help")
-
-    parser.error = refuse  # type: ignore[method-assign]
-    return parser.parse_intermixed_args(arguments)
-
-
-def _ours(text: str) -> str:
-    """An override as Hydra shall see it: scenario files become choices, and any key that a schema judges may be set."""
-    if text.startswith("scenario="):
-        return f"scenario={','.join(map(_registered, text.partition('=')[2].split(',')))}"
-    return f"++{text}" if text.startswith(FREE) else text
-
-
-def _registered(choice: str) -> str:
-    """The choice itself, or the name under which Hydra now knows the file `choice`."""
-    from hydra.core.config_store import ConfigStore
-
-    if not choice.endswith((".yaml", ".yml")):
-        return choice
-    known = ConfigStore.instance().repo.get("scenario", {})
-    name = f"{OWN_SCENARIO}{len(known)}"
-    scenario = compose_scenario(choice)
-    ConfigStore.instance().store(group="scenario", name=name, node=scenario)
-    _own_files[str(scenario.get("name"))] = choice
-    return name
-
-
-def _check_overrides(config_name: str, given: list[str], sweep: bool) -> None:
-    """Every key must exist and every choice must be there; the first problem is told with the nearest valid name."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    parser, overrides = OverridesParser.create(), []
-    for text in given:
-        try:
-            overrides.append(parser.parse_override(text))
-        except HydraException as error:
-            reason = one_line(error).partition(" See https")[0]
-            raise ConfigError(f"{text}: {reason}; on the command line, where KEY=VALUE is expected") from None
-    groups = [o for o in overrides if (config_dir() / o.key_or_group).is_dir()]
-    for override in overrides:
-        if override.is_sweep_override() and not sweep:
-            raise ConfigError(f"{override.input_line}: several values are a sweep, which needs -m")
-        if override in groups:
-            _check_choice(override)
-    base = _compose(config_name, [_values(o)[0] for o in groups])
-    for override in overrides:
-        judged_later = override.key_or_group.startswith(("hydra.", *FREE))  # by Hydra, by their schema
-        if override not in groups and not override.is_add() and not judged_later:
-            _check_key(base, override.key_or_group)
-    _compose(config_name, [_values(o)[0] for o in overrides])
-
-
-def _values(override: Override) -> list[str]:
-    """The override itself, or every element of a sweep as an override."""
-    if not override.is_sweep_override():
-        return [str(override.input_line)]
-    return [f"{override.key_or_group}={value}" for value in override.sweep_string_iterator()]
-
-
-def choices(group: str) -> list[str]:
-    """Names of the shipped configurations of a group."""
-    names = sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
-    return [name for name in names if not name.startswith("common")]
-
-
-def _check_choice(override: Override) -> None:
-    from hydra.core.config_store import ConfigStore
-
-    group = override.key_or_group
-    allowed = choices(group)
-    own = ConfigStore.instance().repo.get(group, {})
-    for text in _values(override):
-        choice = text.partition("=")[2]
-        if choice not in allowed and f"{choice}.yaml" not in own:
-            raise ConfigError(f"{group}={choice}: unknown; allowed: {', '.join(allowed)}{nearest(choice, allowed)}")
-
-
-def _check_key(base: DictConfig, key: str) -> None:
-    keys = list(keys_of(base))
-    if key not in keys:
-        raise ConfigError(f"{key}: unknown key on the command line{nearest(key, keys)}")
-
-
-def keys_of(node: Any, prefix: str = "") -> Iterable[str]:
-    """Dotted names of every key of a configuration, at any depth."""
-    for key in node or ():
-        name = f"{prefix}{key}"
-        yield name
-        child = node._get_node(key)
-        if isinstance(child, DictConfig):
-            yield from keys_of(child, f"{name}.")
-
-
-def _compose(config_name: str, overrides: list[str]) -> DictConfig:
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
-
-    try:
-        with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            return compose(config_name, overrides=overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"{one_line(error)}; in config {config_name}") from None
-
-
-@contextmanager
-def own_hydra() -> Iterator[None]:
-    """Configurations can be composed inside, also from within a Hydra application, which otherwise forbids it."""
-    from hydra.core.global_hydra import GlobalHydra
-
-    instance = GlobalHydra.instance()
-    before = instance.hydra
-    instance.clear()
-    try:
-        yield
-    finally:
-        instance.clear()
-        instance.hydra = before
-
-
 def scenario_of(config: DictConfig) -> ScenarioConfig:
     """The checked scenario of a composed configuration."""
     try:
@@ -355,7 +225,7 @@ def scenario_of(config: DictConfig) -> ScenarioConfig:
     assert isinstance(data, dict)
     checked: dict[str, Any] = {str(k): v for k, v in data.items()}
     name = str(checked.get("name", "?"))
-    return parse_scenario(checked, where=_own_files.get(name, f"scenario/{name}.yaml"))
+    return parse_scenario(checked, where=where_of(name))
 
 
 def pick_device(name: str) -> str:
@@ -390,9 +260,5 @@ def check_json_path(path: str | None) -> None:
 
 def write_json(path: str | None, data: Any) -> None:
     """Write `data` whole or not at all; nothing when `path` is None."""
-    if path is None:
-        return
-    target = Path(path)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    draft.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    draft.replace(target)
+    if path is not None:
+        write_whole(Path(path), data)

@@ -6,14 +6,14 @@ Every engine yields each job as it ends, calls the same function with the same d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import Any
 
 from greenhop.errors import ConfigError
+from greenhop_agents.base.workers import Submit, worker_processes
 from greenhop_agents.benchmark.jobs import Done, Job, carry_out
 
 
@@ -38,17 +38,14 @@ def inline(root: str, resources: Resources) -> Iterator[Runner]:
 @contextmanager
 def local(root: str, resources: Resources) -> Iterator[Runner]:
     """In `workers` processes. If one dies (out of memory, say), what is left runs with one process for each job."""
-    pool = ProcessPoolExecutor(resources.workers, mp_context=get_context("spawn"))
-    try:
-        yield lambda jobs: _in_pool(pool, jobs, root)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with worker_processes(resources.workers) as submit:
+        yield lambda jobs: _in_pool(submit, jobs, root)
 
 
-def _in_pool(pool: ProcessPoolExecutor, jobs: Sequence[Job], root: str) -> Iterator[Done]:
+def _in_pool(submit: Submit, jobs: Sequence[Job], root: str) -> Iterator[Done]:
     left = {job.name: job for job in jobs}
     try:
-        for future in as_completed([pool.submit(carry_out, job, root) for job in jobs]):
+        for future in as_completed([submit(carry_out, job, root) for job in jobs]):
             done = future.result()
             del left[done.job.name]
             yield done
@@ -58,9 +55,9 @@ def _in_pool(pool: ProcessPoolExecutor, jobs: Sequence[Job], root: str) -> Itera
 
 
 def _alone(job: Job, root: str) -> Done:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with worker_processes(1) as submit:
         try:
-            return pool.submit(carry_out, job, root).result()
+            return submit(carry_out, job, root).result()
         except BrokenProcessPool:
             return Done(job, None, "its process died (out of memory, or killed)")
 

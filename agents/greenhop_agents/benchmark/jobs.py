@@ -8,7 +8,6 @@ differently is never mistaken for it.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import traceback
@@ -28,6 +27,7 @@ from greenhop.cache import key_of
 from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.episode.snapshot import Snapshot, snapshot
 from greenhop.errors import GreenhopError, one_line
+from greenhop.files import write_text
 from greenhop.lp.bound import bound
 from greenhop.lp.replay import replayed
 from greenhop.lp.solve import Options
@@ -110,9 +110,7 @@ def store(root: Path, done: Done) -> None:
     path = failure if done.result is None else result_path(root, done.job)
     text = f"{done.error}\n{done.details}" if done.result is None else json.dumps(done.result)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    write_text(path, text)
     if done.result is not None:
         failure.unlink(missing_ok=True)
 

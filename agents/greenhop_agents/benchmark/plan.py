@@ -28,7 +28,8 @@ from greenhop.episode.simulator import Shapes, build_simulator, shapes_of
 from greenhop.errors import ConfigError, nearest, one_line
 from greenhop.scenario.config import Count, Model, Positive, Split, describe, parse_scenario
 from greenhop.scenario.find import config_dir
-from greenhop_agents.base.cli import choices, keys_of, own_hydra, pick_device
+from greenhop_agents.base.cli import pick_device
+from greenhop_agents.base.overrides import choices, keys_of, own_hydra
 from greenhop_agents.benchmark.executors import ENGINES, Resources, Runner
 from greenhop_agents.benchmark.jobs import BOUND, REFERENCE, Done, Job, Result, store, stored
 from greenhop_agents.benchmark.settings import EvaluationConfig, Setting, build_setting

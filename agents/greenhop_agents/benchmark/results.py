@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from greenhop.files import write_json, write_text
 from greenhop.physics.state import COST_TERMS
 from greenhop_agents.base.hardware import hardware
 from greenhop_agents.benchmark.jobs import BOUND, REFERENCE, Done, Result
@@ -208,7 +207,5 @@ def _training(collected: Collected, root: Path) -> dict[str, dict[str, float]]:
 def write_results(results: Results, root: Path) -> None:
     """`results.csv`, `details.csv` and `facts.json`, each whole or not at all."""
     for name, frame in (("results", results.frame), ("details", results.details)):
-        draft = root / f".{name}.{os.getpid()}"
-        frame.to_csv(draft, index=False, float_format="%.10g", lineterminator="\n")
-        draft.replace(root / f"{name}.csv")
-    (root / "facts.json").write_text(json.dumps(results.facts, indent=1) + "\n", encoding="utf-8")
+        write_text(root / f"{name}.csv", frame.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
+    write_json(root / "facts.json", results.facts)

@@ -16,7 +16,7 @@ def inventory() -> dict[str, list[str]]:
     """Names by group; policies are what `policy=` takes beside run folders."""
     from greenhop import ENV_IDS
     from greenhop.scenario.find import scenario_names
-    from greenhop_agents.base.cli import choices
+    from greenhop_agents.base.overrides import choices
     from greenhop_agents.shelf.find import policy_names
 
     return {

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from greenhop_agents.base.cli import own_hydra, pick_device, write_json
+from greenhop_agents.base.cli import pick_device, write_json
 from greenhop_agents.base.hardware import name_of, waits
+from greenhop_agents.base.overrides import own_hydra
 
 if TYPE_CHECKING:
     from greenhop.episode.simulator import Simulator

@@ -15,6 +15,7 @@ from pathlib import Path
 from greenhop import __version__
 from greenhop.errors import nearest
 from greenhop_agents import commands
+from greenhop_agents.base.stopping import quiet_end
 
 SPELT = {"import_data": "import", "replay_jobs": "jobs"}
 PLAIN = {"completion", "inventory", "main"}  # modules of the room that are no command with settings
@@ -33,7 +34,12 @@ greenhop COMMAND key=value …      greenhop COMMAND --help lists its keys
 
 def main() -> None:
     """Entry point of the console command."""
-    asked, *rest = sys.argv[1:] or ["--help"]
+    with quiet_end():
+        _answer(*(sys.argv[1:] or ["--help"]))
+
+
+def _answer(asked: str, *rest: str) -> None:
+    """Do what the first word asks for."""
     if asked in ("--help", "-h", "help"):
         print(usage())
     elif asked == "--version":
@@ -53,9 +59,10 @@ def main() -> None:
 
 def run_command(name: str) -> None:
     """Run the command of a module of this room with what is left in `sys.argv`."""
-    from greenhop_agents.base.cli import run
+    with quiet_end():  # Ctrl-C while modules are imported, too
+        from greenhop_agents.base.cli import run
 
-    run(name, import_module(f"{commands.__name__}.{name}").main)
+        run(name, import_module(f"{commands.__name__}.{name}").main)
 
 
 def command_modules() -> dict[str, str]:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from greenhop.errors import ConfigError
-from greenhop_agents.base.cli import own_hydra, pick_device, write_json
+from greenhop_agents.base.cli import pick_device, write_json
 from greenhop_agents.base.hardware import name_of
+from greenhop_agents.base.overrides import own_hydra
 from greenhop_agents.studies.speed_ways import MODES, TWINS, WHOLE, Way, twins_are_here, ways_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from greenhop_agents.base.cli import INTERRUPTED, check_json_path, write_json
+from greenhop_agents.base.cli import check_json_path, write_json
+from greenhop_agents.base.stopping import exit_code
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,12 +16,16 @@ if TYPE_CHECKING:
     from greenhop_agents.shelf.seeds import SeedResult
 
 
-def main(config: DictConfig) -> None:
-    """Train, evaluate, print, seed by seed; files are written as they become final."""
+def main(config: DictConfig) -> float | None:
+    """Train, evaluate, print, seed by seed; files are written as they become final.
+
+    Returns:
+        What a sweep should raise: the mean score over seeds and episodes, or without bounds minus the mean cost in CNY.
+    """
     from rich.console import Console
 
     from greenhop_agents.learners.parallel import join_team
-    from greenhop_agents.shelf.seeds import as_table, common_output, per_seed, summary
+    from greenhop_agents.shelf.seeds import as_table, common_output, merit, per_seed, summary
     from greenhop_agents.training.train import resumed
 
     config, console = resumed(config), Console()
@@ -28,13 +33,14 @@ def main(config: DictConfig) -> None:
     records: list[dict[str, object]] = []
     results = [train_one(one, console, records) for one in per_seed(config)]
     if join_team().rank:
-        return  # one process reports for all
+        return None  # one process reports for all
     write_json(config.json, records)
     if len(results) > 1:
         console.print(as_table(results, f"{config.agent.name} on {config.scenario.name}: {len(results)} seeds"))
         path = f"{common_output(config.output)}-seeds.json"
         write_json(path, summary(config.agent.name, config.scenario.name, results))
         console.print(f"summary: {path}", soft_wrap=True)
+    return merit(results)
 
 
 def train_one(config: DictConfig, console: Console, records: list[dict[str, object]]) -> SeedResult:
@@ -51,7 +57,7 @@ def train_one(config: DictConfig, console: Console, records: list[dict[str, obje
             policy = train(config, update)
     except KeyboardInterrupt as stop:
         console.print(f"interrupted: {str(stop) or 'what was learnt is in ' + config.output}", soft_wrap=True)
-        raise SystemExit(INTERRUPTED) from None
+        raise SystemExit(exit_code(stop)) from None
     if join_team().rank:
         return result_of(config, policy.name, {policy.name: []}, None)
     with progress_bar("certified bounds", "episode") as update:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from PIL import Image
 from greenhop.episode.simulator import Simulator
 from greenhop.episode.snapshot import snapshot
 from greenhop.errors import ConfigError
+from greenhop.files import new_file
 from greenhop.gym.render import Renderer
 from greenhop_agents.policies.policy import Policy
 from greenhop_agents.scoring.episodes import walk
@@ -58,7 +58,6 @@ def write_gif(path: Path, frames: Iterable[NDArray[np.uint8]], frames_per_s: flo
     pictures = [Image.fromarray(frame) for frame in frames]
     palette = pictures[len(pictures) // 2].quantize(255)
     small = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-    draft = path.with_name(f".{path.stem}.{os.getpid()}.gif")
     duration = round(1000 / frames_per_s)
-    small[0].save(draft, save_all=True, append_images=small[1:], duration=duration, loop=0)
-    draft.replace(path)
+    with new_file(path) as file:
+        small[0].save(file, "GIF", save_all=True, append_images=small[1:], duration=duration, loop=0)

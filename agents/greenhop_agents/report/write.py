@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from greenhop.errors import ConfigError
+from greenhop.files import write_text
 from greenhop_agents.benchmark.results import Results, write_results
 from greenhop_agents.report.draw import draw_all
 from greenhop_agents.report.page import caption, page
@@ -24,8 +24,8 @@ def write_report(results: Results, root: Path) -> None:
     """Everything in one folder: tables, figures, page, TensorBoard."""
     write_results(results, root)
     figures = draw_all(results, root / "figures")
-    _write(root / "table.md", markdown(results, figures))
-    _write(root / "report.html", page(results, figures))
+    write_text(root / "table.md", markdown(results, figures))
+    write_text(root / "report.html", page(results, figures))
     write_tensorboard(results, root)
 
 
@@ -43,12 +43,6 @@ def publish(root: Path, folder: Path) -> None:
             shutil.copyfile(path, folder / path.relative_to(root))
     except OSError as error:
         raise ConfigError(f"publish = {str(folder)!r} cannot be written: {error.strerror}") from None
-
-
-def _write(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
 
 
 def markdown(results: Results, figures: Iterable[str] = ()) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from multiprocessing import get_context
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
@@ -25,6 +23,7 @@ from greenhop.physics.params import Params
 from greenhop.physics.rewards import REPORTED, report
 from greenhop.physics.state import Dispatch, Plan, Row, State
 from greenhop.scenario.join import build_params
+from greenhop_agents.base.workers import worker_processes
 from greenhop_agents.scoring.evaluate import Episode
 
 T = TypeVar("T")
@@ -239,16 +238,7 @@ def in_parallel(
             open_tasks.append((i, task))
     if not open_tasks:
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin_worker) as pool:
-        jobs: dict[Future[T], int] = {pool.submit(work, task): i for i, task in open_tasks}
-        try:
-            for job in as_completed(jobs):
-                yield jobs[job], job.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    """One thread per process; an interrupt ends it at once and without a traceback."""
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    with worker_processes(workers) as submit:
+        jobs: dict[Future[T], int] = {submit(work, task): i for i, task in open_tasks}
+        for job in as_completed(jobs):
+            yield jobs[job], job.result()

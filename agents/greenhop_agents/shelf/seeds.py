@@ -98,6 +98,12 @@ def overall(results: Sequence[SeedResult]) -> Interval | None:
     return interval(np.array(rows, dtype=np.float64))
 
 
+def merit(results: Sequence[SeedResult]) -> float:
+    """One number, the larger the better: the mean score, or where none is known minus the mean cost in CNY."""
+    scores = [s for r in results for s in r.score or ()]
+    return float(np.mean(scores)) if scores else -float(np.mean([c for r in results for c in r.cost_cny]))
+
+
 def summary(agent: str, scenario: str, results: Sequence[SeedResult]) -> dict[str, Any]:
     """What is written beside the run folders."""
     iqm = overall(results)

@@ -18,7 +18,7 @@ from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ConfigError
 from greenhop.scenario.config import Count, Model, NonNegative, Positive, ScenarioConfig, Split, describe
 from greenhop.scenario.find import load_scenario
-from greenhop_agents.base.cli import own_hydra
+from greenhop_agents.base.overrides import own_hydra
 from greenhop_agents.policies.policy import ActionPolicy, Policy
 from greenhop_agents.scoring.bounds import episode_bounds
 from greenhop_agents.scoring.evaluate import Progress, evaluate

@@ -81,7 +81,13 @@ class ShadowPriceDecoder:
     def parts(self) -> dict[str, tuple[int, ...]]:
         """Named blocks of the action."""
         r, k = len(self.params.regions), len(self.params.deferrable)
-        return {"place": (r, k), "time": (r, k), "storage": (len(self.params.units),), "route": (r, len(self.params.online)), "ceiling": (r,)}
+        return {
+            "place": (r, k),
+            "time": (r, k),
+            "storage": (len(self.params.units),),
+            "route": (r, len(self.params.online)),
+            "ceiling": (r,),
+        }
 
     def __call__(self, action: Tensor, state: State, row: Row, seen: Seen) -> Plan:
         """`action` `[B, A]`; zero follows prices. Values outside −1…1 are clipped."""

@@ -1,0 +1,182 @@
+"""Commands that are stopped: quietly, with the right code, and no process of theirs lives on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from greenhop_agents.base.stopping import Terminated, quiet_end
+from greenhop_agents.base.workers import worker_processes
+from tests.sleeping import Sleeper, sleep_long
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
+
+
+def hear_signals() -> None:
+    """A test run in the background ignores Ctrl-C, and its children would too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+@contextmanager
+def running(folder: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
+    """A command in a process group of its own, of which nothing is left afterwards."""
+    with subprocess.Popen(
+        [sys.executable, *command],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=hear_signals,
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def members(group: int) -> list[int]:
+    """Living processes of a process group."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, pgrp = stat.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(pgrp) == group and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def wait_for(true: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Until `true()` is."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+WORKING = f"""
+import sys
+sys.path.insert(0, {str(SCRIPTS.parent)!r})
+from concurrent.futures import as_completed
+from greenhop_agents.base.stopping import quiet_end
+from greenhop_agents.base.workers import worker_processes
+from tests.sleeping import sleep_long
+
+if __name__ == "__main__":
+    with quiet_end(), worker_processes(2) as submit:
+        jobs = [submit(sleep_long, 600.0) for _ in range(4)]
+        print("working", flush=True)
+        for job in as_completed(jobs):
+            job.result()
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGTERM, 143, "terminated\n"), (signal.SIGINT, 130, "interrupted\n")]
+)
+@pytest.mark.parametrize("pause_s", [0.0, 3.0], ids=["while workers start", "while workers work"])
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to see processes")
+def test_a_stop_ends_the_workers_too_and_says_one_word(
+    tmp_path: Path, number: signal.Signals, code: int, word: str, pause_s: float
+) -> None:
+    (tmp_path / "work.py").write_text(WORKING)
+    with running(tmp_path, "work.py") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "working\n"
+        time.sleep(pause_s)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # as a terminal does
+        else:
+            process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+        assert (process.returncode, said) == (code, word)
+        wait_for(lambda: not members(process.pid))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to see processes")
+def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "work.py").write_text(WORKING)
+    with running(tmp_path, "work.py") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "working\n"
+        wait_for(lambda: len(members(process.pid)) >= 3)
+        process.kill()
+        process.communicate(timeout=60)
+        wait_for(lambda: not members(process.pid))
+
+
+def fail_while_they_work() -> None:
+    with worker_processes(1) as submit:
+        submit(sleep_long, 600.0)
+        raise RuntimeError("enough")
+
+
+def test_workers_end_where_the_block_fails() -> None:
+    began = time.monotonic()
+    with pytest.raises(RuntimeError, match="enough"):
+        fail_while_they_work()
+    assert time.monotonic() - began < 60.0
+
+
+def test_workers_return_what_they_made() -> None:
+    with worker_processes(1) as submit:
+        assert submit(Sleeper(0.0).rest).result() == 0.0
+
+
+def terminated() -> None:
+    with quiet_end(), pytest.raises(KeyboardInterrupt) as caught:
+        signal.raise_signal(signal.SIGTERM)
+    raise caught.value
+
+
+def test_sigterm_is_a_kind_of_interrupt_inside() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Terminated):
+        terminated()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("command", [["train", "--help"], ["evaluate", "-h"]])
+def test_a_reader_that_goes_away_makes_no_noise(tmp_path: Path, command: list[str]) -> None:
+    with running(tmp_path, str(SCRIPTS / f"{command[0]}.py"), *command[1:]) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
+@pytest.mark.parametrize("after_s", [0.3, 0.6, 1.0, 1.5, 2.5])
+def test_an_interrupt_while_modules_are_imported_is_quiet(tmp_path: Path, after_s: float) -> None:
+    command = [str(SCRIPTS / "bound.py"), "scenario=pair2", "scenario.episode.length_h=24", "episodes=64"]
+    with running(tmp_path, "-c", IMPORTING, *command) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(after_s)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert said.endswith("interrupted\n")
+
+
+IMPORTING = """
+import runpy, sys
+from greenhop_agents.commands import main  # what comes before cannot be guarded
+print("begun", flush=True)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
