@@ -55,7 +55,7 @@ types: $(STAMP)
 
 docs: $(STAMP)  ## build the pages into site/ (open site/index.html); a warning is an error
 	@echo "==> mkdocs build"
-	@$(BIN)/python -m mkdocs build --strict --quiet --clean
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --clean
 
 clean:  ## remove .venv, caches and built pages; runs/ stays
 	rm -rf $(VENV) site dist build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from greenhop_agents.commands.main import main
 from tests.contracts.test_repository import tracked_files
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,11 +32,11 @@ TINY_SB3 = "agent.num_envs=2 agent.options.n_steps=24 agent.options.batch_size=4
 SHORTER = {  # what is put behind a command that contains the words
     "make demo": f"ARGS='scenario=pair2 total_steps=48 {TINY_SB3} {DAY} {BRIEF} workers=1'",
     "make test": "TESTS=tests/test_stats.py WORKERS=1",
-    "train.py agent=sb3_ppo": f"total_steps=48 {TINY_SB3} {DAY} {BRIEF}",
-    "train.py agent=shac": f"total_steps=96 agent.options.num_envs=2 {DAY} {BRIEF}",
-    "evaluate.py": f"episodes=1 workers=1 {DAY}",
-    "bound.py": f"episodes=1 workers=1 {DAY}",
-    "benchmark.py": f"benchmark.agents=[stay,price_follow] benchmark.episodes=1 engine=inline {DAY}",
+    "greenhop train agent=sb3_ppo": f"total_steps=48 {TINY_SB3} {DAY} {BRIEF}",
+    "greenhop train agent=shac": f"total_steps=96 agent.options.num_envs=2 {DAY} {BRIEF}",
+    "greenhop evaluate": f"episodes=1 workers=1 {DAY}",
+    "greenhop bound": f"episodes=1 workers=1 {DAY}",
+    "greenhop benchmark": f"benchmark.agents=[stay,price_follow] benchmark.episodes=1 engine=inline {DAY}",
     "recipes/ppo.py": "--total-timesteps 48 --num-envs 2 --hidden 8 --eval-episodes 1",
 }
 
@@ -77,9 +78,13 @@ def clean_copy(tmp_path: Path) -> Path:
     commands = home / ".venv" / "bin"
     commands.mkdir(parents=True)
     linter = "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
-    for name, program in {"python": [sys.executable], "lint-imports": [sys.executable, "-c", linter]}.items():
+    command = "from greenhop_agents.commands.main import main; main()"
+    programs = {"python": [], "lint-imports": ["-c", linter], "greenhop": ["-c", command]}
+    for name, arguments in programs.items():
+        program = [sys.executable, *arguments]
         (commands / name).write_text(f'#!/bin/sh\nexec {shlex.join(program)} "$@"\n', encoding="utf-8")
         (commands / name).chmod(0o755)
+    (commands / "activate").touch()
     (home / ".venv" / ".installed").touch()
     if (ROOT / ".mypy_cache").is_dir():
         shutil.copytree(ROOT / ".mypy_cache", home / ".mypy_cache")
@@ -91,7 +96,8 @@ def test_every_command_of_the_readme_works_in_a_clean_copy(clean_copy: Path) -> 
     if find_spec("mkdocs") is None or shutil.which("make") is None:
         pytest.skip("`make test` needs make and MkDocs (extra `dev`)")
     packages = os.pathsep.join(str(clean_copy / name) for name in ("envs", "agents"))
-    env = {**os.environ, "PYTHONPATH": packages}
+    path = os.pathsep.join([str(clean_copy / ".venv" / "bin"), os.environ["PATH"]])
+    env = {**os.environ, "PYTHONPATH": packages, "PATH": path}
     for name in ("PYTHONDONTWRITEBYTECODE", "PYTEST_XDIST_WORKER", "MAKEFLAGS", "MAKELEVEL"):
         env.pop(name, None)
     ran = 0
@@ -109,17 +115,21 @@ def test_every_command_of_the_readme_works_in_a_clean_copy(clean_copy: Path) -> 
 
 
 def run_here(line: str) -> None:
-    """`python FILE ARGUMENTS` in this process; other commands in a shell."""
+    """`greenhop COMMAND …` and `python FILE …` in this process; other commands in a shell."""
     words = shlex.split(line)
-    if words[0] != "python":
+    if words[0] not in ("greenhop", "python"):
         subprocess.run(["bash", "-c", line], check=True)
         return
     GlobalHydra.instance().clear()
-    path = str(ROOT / words[1])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [path, *words[2:]])
         try:
-            runpy.run_path(path, run_name="__main__")
+            if words[0] == "greenhop":
+                patch.setattr(sys, "argv", words)
+                main()
+            else:
+                path = str(ROOT / words[1])
+                patch.setattr(sys, "argv", [path, *words[2:]])
+                runpy.run_path(path, run_name="__main__")
         except SystemExit as stop:
             if stop.code:
                 pytest.fail(f"{line}: exit code {stop.code}")

@@ -13,8 +13,9 @@ from greenhop.errors import ConfigError
 from greenhop.physics.state import COST_TERMS
 from greenhop_agents.policies.policy import ActionPolicy
 from greenhop_agents.policies.rules import RULES
+from greenhop_agents.report.console import policy_table
 from greenhop_agents.scoring.evaluate import Episode, evaluate, score
-from greenhop_agents.scoring.scoreboard import as_table, summarise
+from greenhop_agents.scoring.scoreboard import summarise
 from greenhop_agents.shelf.find import find_policy
 from tests.sims import SCENARIOS, day_sim
 
@@ -115,7 +116,7 @@ def test_the_table_fits_into_eighty_columns_and_names_every_unit() -> None:
     episodes = {name: episodes_of(sim, name) for name in RULES}
     bounds = [0.8 * e.cost_cny for e in episodes["price_follow"]]
     shown = StringIO()
-    Console(width=80, file=shown).print(as_table(summarise(episodes, bounds), "pair2"))
+    Console(width=80, file=shown).print(policy_table(summarise(episodes, bounds), "pair2"))
     text = shown.getvalue()
     assert all(name in text for name in RULES)
     assert all(word in text for word in ("million", "CNY", "%", " t ", "MWh", "ms"))

@@ -5,9 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
+
+import greenhop
+import greenhop_agents
+from greenhop import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"envs", "agents", "configs", "scripts", "tests"}
@@ -21,7 +28,7 @@ FILES = {
     "constraints.txt",
     "pyproject.toml",
 }
-ALSO_ALLOWED = {".ci", ".gitignore", "docs", "mkdocs.yml"}
+ALSO_ALLOWED = {".ci", ".github", ".gitignore", ".pre-commit-config.yaml", "docs", "mkdocs.yml"}
 
 # an absolute path into somebody's machine; a folder of the same name inside a URL or a relative path is none
 MACHINE_PATH = re.compile(r"(?<![\w.~%-])/(?:work|tmp|root|home|opt|Users)/\w")
@@ -65,3 +72,40 @@ def test_every_pin_is_exact_and_appears_once() -> None:
     assert not any("+" in version for _, version in pins), "a local version such as +cpu exists in one index only"
     names = [name.lower().replace("_", "-") for name, _ in pins]
     assert len(names) == len(set(names))
+
+
+def test_package_and_citation_name_the_same_version_and_address_or_no_address() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    cited: Any = OmegaConf.load(ROOT / "CITATION.cff")
+    assert cited.version == __version__
+    assert project.get("urls", {}).get("Repository") == cited.get("repository-code")
+
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflows_call_what_there_is(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert OmegaConf.to_container(OmegaConf.create(text.replace("${{", "$_{{")))
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"run: make (\w+)", text)) <= set(targets)
+    for script in re.findall(r"run: (\.\S+)", text):
+        assert (ROOT / script).is_file(), script
+
+
+def test_the_workflows_test_build_and_publish_pages() -> None:
+    assert {path.stem for path in WORKFLOWS} == {"tests", "wheel", "pages"}
+
+
+def test_the_api_reference_shows_every_room_and_every_public_name() -> None:
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "api").glob("*.md")}
+    for package in (greenhop, greenhop_agents):
+        (home,) = package.__path__
+        modules = (path for path in Path(home).iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file())
+        rooms = {path.stem for path in modules if not path.name.startswith("_")}
+        assert set(re.findall(rf"^::: {package.__name__}\.(\w+)$", pages[package.__name__], re.MULTILINE)) == rooms
+        for name in package.__all__:
+            shown = rf"^::: {package.__name__}\.[\w.]*\b{name}$"
+            is_error = name.endswith("Error")  # the module of errors is shown as a whole
+            assert is_error or name == "ENV_IDS" or re.search(shown, pages["index"], re.MULTILINE), name

@@ -35,7 +35,8 @@ def main(config: DictConfig) -> None:
     from rich.console import Console
 
     from greenhop_agents.base.progress import progress_bar
-    from greenhop_agents.scoring.scoreboard import as_table, summarise
+    from greenhop_agents.report.console import policy_table
+    from greenhop_agents.scoring.scoreboard import summarise
     from greenhop_agents.training.train import compare, train
 
     console, folder = Console(), Path(config.output)
@@ -50,7 +51,7 @@ def main(config: DictConfig) -> None:
     write_json(str(folder / "evaluation.json"), records)
     write_json(config.json, records)
     lines = summarise(episodes, [b.bound_cny for b in bounds or ()] or None)
-    console.print(as_table(lines, f"{config.scenario.name}: means of {config.evaluation.episodes} held-out days"))
+    console.print(policy_table(lines, f"{config.scenario.name}: means of {config.evaluation.episodes} held-out days"))
     draw(config, policy, episodes, lines, folder / "day.png")
     console.print(
         "saving captured: 0 % pays what price_follow pays, 100 % is the certified optimum of perfect foresight\n"

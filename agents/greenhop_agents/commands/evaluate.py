@@ -19,10 +19,11 @@ def main(config: DictConfig) -> None:
     from greenhop.episode.simulator import build_simulator
     from greenhop_agents.base.progress import progress_bar
     from greenhop_agents.policies.compiled import CompiledPolicy
+    from greenhop_agents.report.console import compared_decisions, policy_table
     from greenhop_agents.report.video import check_video_path, film
     from greenhop_agents.scoring.bounds import episode_bounds
     from greenhop_agents.scoring.evaluate import evaluate
-    from greenhop_agents.scoring.scoreboard import as_table, compared_decisions, summarise
+    from greenhop_agents.scoring.scoreboard import summarise
     from greenhop_agents.shelf.find import find_policy
 
     check_video_path(config.video)
@@ -50,7 +51,7 @@ def main(config: DictConfig) -> None:
         records = [{**record, "bound_cny": bounds[record["episode"]]} for record in records]
     lines = summarise(episodes, bounds)
     title = f"{scenario.name}, {config.split}: means of {config.episodes} episodes"
-    Console().print(as_table(lines, title), *compared_decisions(lines), sep="\n")
+    Console().print(policy_table(lines, title), *compared_decisions(lines), sep="\n")
     write_json(config.json, records)
     if config.video is not None:
         with progress_bar(f"filming {policies[0].name}", "frame") as update:

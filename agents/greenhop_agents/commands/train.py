@@ -25,7 +25,8 @@ def main(config: DictConfig) -> float | None:
     from rich.console import Console
 
     from greenhop_agents.learners.parallel import join_team
-    from greenhop_agents.shelf.seeds import as_table, common_output, merit, per_seed, summary
+    from greenhop_agents.report.console import seed_table
+    from greenhop_agents.shelf.seeds import common_output, merit, per_seed, summary
     from greenhop_agents.training.train import resumed
 
     config, console = resumed(config), Console()
@@ -36,7 +37,7 @@ def main(config: DictConfig) -> float | None:
         return None  # one process reports for all
     write_json(config.json, records)
     if len(results) > 1:
-        console.print(as_table(results, f"{config.agent.name} on {config.scenario.name}: {len(results)} seeds"))
+        console.print(seed_table(results, f"{config.agent.name} on {config.scenario.name}: {len(results)} seeds"))
         path = f"{common_output(config.output)}-seeds.json"
         write_json(path, summary(config.agent.name, config.scenario.name, results))
         console.print(f"summary: {path}", soft_wrap=True)
@@ -47,7 +48,8 @@ def train_one(config: DictConfig, console: Console, records: list[dict[str, obje
     """Train and score one seed; appends a record for every policy and episode."""
     from greenhop_agents.base.progress import progress_bar
     from greenhop_agents.learners.parallel import join_team
-    from greenhop_agents.scoring.scoreboard import as_table, summarise
+    from greenhop_agents.report.console import policy_table
+    from greenhop_agents.scoring.scoreboard import summarise
     from greenhop_agents.shelf.seeds import result_of
     from greenhop_agents.training.train import compare, train
 
@@ -67,6 +69,6 @@ def train_one(config: DictConfig, console: Console, records: list[dict[str, obje
     records += [{"seed": config.seed, **row} for row in rows]
     lines = summarise(episodes, None if bounds is None else [b.bound_cny for b in bounds])
     title = f"{config.scenario.name}, {config.evaluation.split}: means of {config.evaluation.episodes} episodes"
-    console.print(as_table(lines, title))
+    console.print(policy_table(lines, title))
     console.print(f"run folder: {config.output}\ncurves: tensorboard --logdir {config.output}", soft_wrap=True)
     return result_of(config, policy.name, episodes, bounds)

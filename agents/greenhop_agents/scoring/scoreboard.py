@@ -1,4 +1,4 @@
-"""One table for every comparison: what each policy cost, how much of the achievable saving it captured, and how."""
+"""One line for every comparison: what each policy cost, how much of the achievable saving it captured, and how."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from greenhop_agents.scoring.evaluate import Episode, score
 
@@ -62,38 +60,3 @@ def _line(name: str, episodes: list[Episode], reference: float | None, bound: fl
 
 def _mean(values: Any) -> float:
     return float(np.mean(list(values)))
-
-
-def compared_decisions(lines: Sequence[Line]) -> list[str]:
-    """How much faster the first policy decides than each one that is slower; times of one decision of a batch."""
-    first, times = lines[0], lines[0].decision_s
-    slower = [line for line in lines[1:] if line.decision_s > times]
-    return [f"{first.policy} decides {line.decision_s / times:,.0f} times as fast as {line.policy}" for line in slower]
-
-
-def as_table(lines: Sequence[Line], title: str) -> Table:
-    """The table that scripts print."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0)
-    table.add_column("policy", no_wrap=True)
-    for heading in (
-        "cost\nmillion\nCNY",
-        "saving\ncaptured\n%",
-        "carbon\n\nt",
-        "green\nshare\n%",
-        "missed\nwork\n%",
-        "migrated\n\nMWh",
-        "decision\n\nms",
-    ):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for line in lines:
-        table.add_row(
-            line.policy,
-            f"{line.cost_cny / CNY_PER_MCNY:.3f}",
-            "–" if line.score is None else f"{line.score:.1f}",
-            f"{line.carbon_kg / KG_PER_T:,.0f}",
-            f"{100 * line.green_share:.1f}",
-            f"{100 * line.missed_share:.3f}",
-            f"{line.migrated_mwh:,.0f}",
-            "–" if np.isnan(line.decision_s) else f"{1e3 * line.decision_s:.3f}",
-        )
-    return table

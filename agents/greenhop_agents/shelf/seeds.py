@@ -11,13 +11,10 @@ from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from greenhop.errors import ConfigError
 from greenhop_agents.scoring.bounds import EpisodeBound
 from greenhop_agents.scoring.evaluate import Episode, score
-from greenhop_agents.scoring.scoreboard import CNY_PER_MCNY
 from greenhop_agents.scoring.stats import Interval, interval
 from greenhop_agents.shelf.runs import facts_of
 
@@ -113,18 +110,3 @@ def summary(agent: str, scenario: str, results: Sequence[SeedResult]) -> dict[st
         "runs": [dict(vars(r)) for r in results],
         "iqm_score": None if iqm is None else iqm._asdict(),
     }
-
-
-def as_table(results: Sequence[SeedResult], title: str) -> Table:
-    """One line for each seed; the interquartile mean and its interval below."""
-    iqm = overall(results)
-    caption = (
-        None if iqm is None else f"IQM of the scores {iqm.value:.1f}, 95 % interval {iqm.low:.1f} to {iqm.high:.1f}"
-    )
-    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=SIMPLE_HEAD)
-    for heading in ("seed", "cost\nmillion CNY", "saving captured\n%", "run folder"):
-        table.add_column(heading, justify="left" if heading == "run folder" else "right", no_wrap=True)
-    for r in results:
-        saving = "–" if r.score is None else f"{np.mean(r.score):.1f}"
-        table.add_row(str(r.seed), f"{np.mean(r.cost_cny) / CNY_PER_MCNY:.3f}", saving, r.folder)
-    return table
