@@ -116,7 +116,8 @@ def _online(pools: list[str], share: float, rng: np.random.Generator) -> dict[st
     return {
         "pool": str(rng.choice(pools)),
         "energy_share": share,
-        "latency_budget_ms": 30.0,
+        "latency_budget_ms": 60.0,
+        "latency_cny_per_ms_mwh": float(rng.choice([0.0, 5.0])),
         "gb_per_mwh": float(rng.uniform(0, 5000)),
         "missed_penalty_cny_per_mwh": 8000.0,
     }
@@ -124,14 +125,19 @@ def _online(pools: list[str], share: float, rng: np.random.Generator) -> dict[st
 
 def _deferrable(pools: list[str], share: float, rng: np.random.Generator) -> dict[str, Any]:
     quantum = int(rng.choice([1, 2, 3]))
+    pool, other = (str(p) for p in rng.choice(pools, 2))
+    speed = float(rng.uniform(0.3, 2.0))
+    elsewhere = {"pool": other, "speed": speed, "energy": float(rng.uniform(0.5, 1.0)) / speed}
     return {
-        "pool": str(rng.choice(pools)),
+        "pool": pool,
+        "alternative": elsewhere if other != pool else None,
         "energy_share": share,
         "window_h": float(quantum + rng.integers(0, 7)),
         "quantum_h": float(quantum),
         "max_rate_per_h": float(rng.uniform(0.05, 1.5)),
         "latency_budget_ms": 100.0,
         "restart_overhead": float(rng.choice([0.0, 0.03, 0.2])),
+        "replica_sync": [None, 0.0, 0.3][int(rng.integers(3))],
         "gb_per_mwh": float(rng.uniform(0, 5000)),
         "missed_penalty_cny_per_mwh": 5000.0,
     }
@@ -147,7 +153,7 @@ def _stirred(params: Params, g: Generator) -> Params:
         params,
         link_gb=like(params.link_gb, 0, 4e4) * params.dt_h,
         link_price_cny_per_gb=like(params.link_price_cny_per_gb, 0, 0.1),
-        route_allowed=(like(params.route_allowed, 0, 1) < 0.8).double(),
+        route_allowed=(like(params.route_allowed, -0.3, 1.6)).clamp(0.0, 1.0),
         migrate_allowed=(like(params.migrate_allowed, 0, 1) < 0.8).double(),
         charge_limit_mwh=params.discharge_limit_mwh * like(params.discharge_limit_mwh, 0, 1),
         standing_loss=like(params.standing_loss, 0, 0.1),
@@ -231,6 +237,7 @@ def random_plan(p: Params, g: Generator, batch: int, kind: str, dispatch: bool) 
         charge_mwh=wish(len(p.units)),
         discharge_mwh=wish(len(p.units)),
         spill_mwh=wish(len(p.units)),
+        alternative_mwh=wish(n_regions, n_classes),
         dispatch=power,
     )
 

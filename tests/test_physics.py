@@ -110,14 +110,22 @@ def test_stored_energy_balances_and_stays_between_its_limits(case: Case, kind: s
 def test_computing_and_network_limits_are_never_broken(case: Case, kind: str) -> None:
     p, allowed = case.params, TIGHT * size_of(case.params)
     for before, _, row, _, f in rollout(case, kind):
-        work = f.serve_online_mwh @ p.online_pool + f.serve_mwh.sum(-1) @ p.deferrable_pool
+        home = f.serve_mwh.sum(-1) - f.alternative_mwh
+        assert bool((home >= -allowed).all())
+        work = f.serve_online_mwh @ p.online_pool + home @ p.deferrable_pool
+        work = work + (f.alternative_mwh * p.alternative_room) @ p.alternative_pool
         assert bool((work <= p.capacity_mwh * row.site_availability[:, :, None] + allowed).all())
         assert bool((f.serve_mwh <= before.backlog_mwh * p.rate_limit[phase(p, before)][:, None] + allowed).all())
         assert bool((f.data_gb <= (p.link_gb * row.link_availability) * (1 + TIGHT) + TIGHT).all())
         left, _ = at_ends(p, f.migrate_mwh)
         assert bool((left <= before.backlog_mwh - f.serve_mwh + allowed).all())
         assert bool((at_ends(p, f.route_mwh)[0] <= row.online_mwh + allowed).all())
-        assert bool((f.route_mwh * (1 - p.route_allowed) == 0).all())
+        users = row.online_mwh.index_select(1, p.link_source) * p.route_allowed
+        assert bool((f.route_mwh <= users + allowed).all())
+        assert bool((f.alternative_mwh * (1 - p.alternative_pool.sum(-1)) == 0).all())
+        sent = (f.migrate_mwh * p.migrate_gb_per_mwh[..., None]).amax((2, 3))
+        up = row.site_availability.index_select(1, p.link_source)
+        assert bool((sent <= p.link_gb * row.link_availability * up * (1 + TIGHT) + TIGHT).all())
         assert bool((f.migrate_mwh * (1 - p.migrate_allowed)[..., None] == 0).all())
 
 
@@ -206,7 +214,9 @@ def bill(p: Params, r: Record) -> dict[str, Tensor]:
     }
     terms = {name: value.sum(-1) for name, value in regional.items()}
     terms["terminal"] = terms["terminal"] + energy * last
-    return {**terms, "network": f.data_gb @ p.link_price_cny_per_gb, "storage": f.discharge_mwh @ p.wear_cny_per_mwh}
+    quality = (f.route_mwh * p.latency_cny_per_mwh).sum((1, 2))
+    links = {"network": f.data_gb @ p.link_price_cny_per_gb, "latency": quality}
+    return {**terms, **links, "storage": f.discharge_mwh @ p.wear_cny_per_mwh}
 
 
 @given(case=cases(), kind=KINDS)
@@ -346,6 +356,8 @@ _BY_LINK = (
     "route_allowed",
     "migrate_allowed",
     "migrate_gb_per_mwh",
+    "latency_cny_per_mwh",
+    "sync_gb_per_mwh",
 )
 _BY_UNIT = (
     "unit_region",

@@ -65,9 +65,10 @@ def test_starts_moves_ends_and_bill_are_those_on_paper() -> None:
     state, bill, zero = case.state, [], torch.zeros(1, 2, 1, dtype=torch.float64)
     none = torch.zeros(1, 0, dtype=torch.float64)
     for t in range(STEPS):
-        carried = d.carry_out(serve[t], move[t], Limits(t % params.period, np.full((2, 1), 10.0), np.full(2, 450.0)))
+        room, link_gb, all_of_it = np.full((2, 1), 10.0), np.full(2, 450.0), np.full((2, 1), np.inf)
+        carried = d.carry_out(serve[t], move[t], Limits(t % params.period, room, link_gb, all_of_it))
         moved, served = (torch.from_numpy(x).unsqueeze(0) for x in (carried.migrate_mwh, carried.serve_mwh))
-        plan = Plan(zero, zero, moved, served, none, none, none)
+        plan = Plan(zero, zero, moved, served, none, none, none, zero)
         state, flows = step(params, state, plan, Row(*(x[t : t + 1] for x in case.rows)))
         bill.append(float(flows.cost_cny.sum()) + carried.extra_cny)
         backlog = d.backlog_mwh((t + 1) % params.period)

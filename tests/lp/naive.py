@@ -89,16 +89,25 @@ def naive_programme(case: Case) -> Loops:
         phase, last = int(start.world_row + t) % p.period, t == len(rows) - 1
         links: list[Terms] = [{} for _ in p.links]
         pools: list[list[Terms]] = [[{} for _ in p.pools] for _ in p.regions]
+        energy: list[list[Terms]] = [[{} for _ in p.pools] for _ in p.regions]
         for z in range(len(p.online)):
             _route(m, p, row, (t, z), links, pools)
         for k in range(n_k):
-            _defer(m, p, (t, k, phase), links, pools, last)
+            _defer(m, p, row, (t, k, phase), links, pools, last)
             if not last:
                 _shift(m, p, row, (t, k, phase))
-        for li, terms in enumerate(links):
-            m.at_most(terms, p.link_gb[li] * row.link_availability[li])
         for r in range(n_r):
-            _cool(m, p, row, (t, r), pools[r])
+            for i, terms in enumerate(pools[r]):
+                energy[r][i] |= terms
+            for k in range(n_k):
+                _elsewhere(m, p, (t, r, k), pools[r], energy[r])
+        for li, terms in enumerate(links):
+            carried = p.link_gb[li] * row.link_availability[li]
+            sync = min(carried, float(p.sync_gb_per_mwh[li] @ row.next_arrivals_mwh[p.link_source[li]]))
+            m.at_most(terms, carried - sync)
+            m.constant += sync * p.link_price_cny_per_gb[li]
+        for r in range(n_r):
+            _cool(m, p, row, (t, r), pools[r], energy[r])
         _store(m, p, row, t, start.soc_mwh, last)
         for r in range(n_r):
             _dispatch(m, p, row, (t, r))
@@ -133,8 +142,8 @@ def _at(p: Any, ends: str, r: int) -> Iterator[int]:
 def _route(m: Loops, p: Any, row: Any, at: tuple[int, int], links: list[Terms], pools: list[list[Terms]]) -> None:
     t, z = at
     for li, terms in enumerate(links):
-        price = p.route_gb_per_mwh[z] * p.link_price_cny_per_gb[li]
-        x = m.var("x", t, li, z, cost=price, high=None if p.route_allowed[li, z] else 0.0)
+        price = p.route_gb_per_mwh[z] * p.link_price_cny_per_gb[li] + p.latency_cny_per_mwh[li, z]
+        x = m.var("x", t, li, z, cost=price, high=p.route_allowed[li, z] * row.online_mwh[p.link_source[li], z])
         terms[x] = p.route_gb_per_mwh[z]
     for r in range(len(p.regions)):
         out: Terms = {("x", t, li, z): 1.0 for li in _at(p, "source", r)}
@@ -146,15 +155,19 @@ def _route(m: Loops, p: Any, row: Any, at: tuple[int, int], links: list[Terms], 
 
 
 def _defer(
-    m: Loops, p: Any, at: tuple[int, int, int], links: list[Terms], pools: list[list[Terms]], last: bool
+    m: Loops, p: Any, row: Any, at: tuple[int, int, int], links: list[Terms], pools: list[list[Terms]], last: bool
 ) -> None:
     t, k, phase = at
     grown = 1.0 + p.restart_overhead[k]
     for s in range(p.slack.shape[2]):
         for li, terms in enumerate(links):
             allowed = p.migrate_allowed[li, k] and p.slots_used[k, s] and p.slack[phase, k, s] > 0
-            price = p.migrate_gb_per_mwh[li, k] * p.link_price_cny_per_gb[li]
-            terms[m.var("m", t, li, k, s, cost=price, high=None if allowed else 0.0)] = p.migrate_gb_per_mwh[li, k]
+            gb = p.migrate_gb_per_mwh[li, k]
+            price, high = gb * p.link_price_cny_per_gb[li], None if allowed else 0.0
+            if allowed and gb > 0:
+                up = row.site_availability[p.link_source[li]]
+                high = p.link_gb[li] * row.link_availability[li] * up / gb
+            terms[m.var("m", t, li, k, s, cost=price, high=high)] = gb
         missed = p.closes[phase, k] and s == 0
         cost = p.missed_cny_per_mwh[k] if missed else p.work_terminal_cny_per_mwh[k] if last else 0.0
         for r in range(len(p.regions)):
@@ -177,14 +190,27 @@ def _shift(m: Loops, p: Any, row: Any, at: tuple[int, int, int]) -> None:
         m.equal(terms, row.next_arrivals_mwh[r, k] * p.joins[(phase + 1) % p.period, k, s])
 
 
-def _cool(m: Loops, p: Any, row: Any, at: tuple[int, int], pools: list[Terms]) -> None:
+def _elsewhere(m: Loops, p: Any, at: tuple[int, int, int], pools: list[Terms], energy: list[Terms]) -> None:
+    """Work on the alternative pool: not at home, but in that pool's room and energy."""
+    t, r, k = at
+    if not p.alternative_pool[k].any():
+        return
+    home, there = int(p.deferrable_pool[k].argmax()), int(p.alternative_pool[k].argmax())
+    away = m.var("away", t, r, k)
+    m.at_most({away: 1.0} | {("u", t, r, k, s): -1.0 for s in range(p.slack.shape[2])}, 0.0)
+    pools[home][away] = energy[home][away] = -1.0
+    pools[there][away], energy[there][away] = p.alternative_room[k], p.alternative_energy[k]
+
+
+def _cool(m: Loops, p: Any, row: Any, at: tuple[int, int], pools: list[Terms], energy: list[Terms]) -> None:
     t, r = at
     room = p.capacity_mwh[r] * row.site_availability[r]
     factor = 1.0 + 0.6 * (row.pue_full[r] - 1.0)
     it: Terms = {m.var("it", t, r): 1.0}
     for i, terms in enumerate(pools):
         m.at_most(terms, room[i])
-        it |= dict.fromkeys(terms, -(1.0 - p.idle_share[i]))
+        for key, share in energy[i].items():
+            it[key] = it.get(key, 0.0) - (1.0 - p.idle_share[i]) * share
     m.equal(it, (p.idle_share * room).sum())
     m.equal({m.var("facility", t, r): 1.0, ("it", t, r): -factor}, 0.4 * (row.pue_full[r] - 1.0) * room.sum())
 

@@ -58,6 +58,61 @@ def test_a_full_link_leaves_work_at_home_and_has_a_rent() -> None:
     assert result.duals["links"][0, 0] == pytest.approx(-(100 - 10 - 22) / 10)
 
 
+def test_online_work_is_routed_only_for_users_who_are_near_enough_and_loses_quality_on_the_way() -> None:
+    near = torch.tensor([[0.75], [0.0]], dtype=torch.float64)
+    params = tiny_params(regions=2, steps=1, route_allowed=near, latency_cny_per_mwh=7.0 * torch.ones_like(near))
+    case = tiny_case(params, [[100.0, 30.0]], backlog=[[0.0], [0.0]], online_mwh=[[[4.0], [0.0]]])
+    # 20 GB per MWh at 1 CNY and 7 CNY of quality, for 3 of 4 MWh
+    assert exact(case).value == pytest.approx(3 * (30 + 20 + 7) + 1 * 100)
+
+
+def test_arriving_work_sends_its_replica_and_leaves_a_failed_site_without_its_data() -> None:
+    links: dict[str, Any] = {
+        "migrate_gb_per_mwh": torch.zeros(2, 1, dtype=torch.float64),
+        "sync_gb_per_mwh": torch.tensor([[2.0], [0.0]], dtype=torch.float64),
+    }
+    params = tiny_params(2, work_terminal_cny_per_mwh=torch.zeros(1, dtype=torch.float64), **links)
+    arriving = [[[3.0], [0.0]], [[0.0], [0.0]]]
+    down: dict[str, Any] = {"site_availability": [[0.0, 1.0], [0.0, 1.0]], "next_arrivals_mwh": arriving}
+    price, backlog = [[100.0, 100.0], [100.0, 20.0]], [[0.0, 4.0], [0.0, 0.0]]
+    # 2 GB for each of 3 MWh, which come too late to run; 4 MWh restart as 4.4 where their replica is
+    assert exact(tiny_case(params, price, backlog, **down)).value == pytest.approx(3 * 2 + 4.4 * 20)
+    others = replace(params, migrate_gb_per_mwh=torch.full((2, 1), 10.0, dtype=torch.float64))
+    assert exact(tiny_case(others, price, backlog, **down)).value == pytest.approx(3 * 2 + 4 * 5000)
+
+
+def test_work_runs_on_the_faster_pool_as_far_as_that_has_room() -> None:
+    case = tiny_case(diverse_params(), [[100.0], [100.0]], [[8.0]])
+    result = exact(case)
+    # 5 MWh of room are 6 MWh of work at speed 1.2 and take 0.8 MWh each; 2 MWh stay at home
+    assert result.value == pytest.approx(100 * (6 * 0.8 + 2))
+    assert result.plan.alternative_mwh[0, 0, 0] == pytest.approx(6.0)
+    assert result.duals["capacity"][0, 0] == pytest.approx([0.0, 20 * 1.2])
+
+
+def test_all_work_on_the_faster_pool_is_all_that_there_is() -> None:
+    online = [[[1.0]], [[0.0]]]  # shares the home pool and stays there
+    result = exact(tiny_case(diverse_params(), [[100.0], [100.0]], [[3.0]], online_mwh=online))
+    assert result.value == pytest.approx(100 * (3 * 0.8 + 1))
+    assert result.duals["alternative"][0, 0, 0] == pytest.approx(-20.0)
+
+
+def diverse_params() -> Params:
+    """One site with 5 MW of own servers and 5 MW of others that do 1.2 times the work, at 0.8 of the energy."""
+    params, half = tiny_params(), torch.full((1, 2), 5.0, dtype=torch.float64)
+    one, other = torch.tensor([[1.0, 0.0]], dtype=torch.float64), torch.tensor([[0.0, 1.0]], dtype=torch.float64)
+    changes: dict[str, Any] = {
+        "pools": ("ai", "new"),
+        "diverse": True,
+        "online_pool": one,
+        "deferrable_pool": one,
+        "alternative_pool": other,
+        "alternative_room": other[:, 1] / 1.2,
+        "alternative_energy": 0.8 * other[:, 1],
+    }
+    return replace(params, capacity_mwh=half, idle_share=torch.zeros(2, dtype=torch.float64), **changes)
+
+
 def test_online_work_is_routed_when_that_pays_for_the_data() -> None:
     price = [[100.0, 30.0]]
     params = tiny_params(regions=2, steps=1, route_allowed=torch.ones(2, 1, dtype=torch.float64))

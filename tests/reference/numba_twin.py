@@ -21,13 +21,13 @@ from greenhop.physics.state import COST_TERMS, Plan, Row, State
 
 Array = NDArray[Any]
 N_TERMS = len(COST_TERMS)
-GRID, PPA, GREEN_OM, EXPORT, DEMAND, CARBON, NETWORK, STORAGE, DIESEL, UNSERVED, MISSED, TERMINAL, WIRES, RESERVE = (
-    COST_TERMS.index(term)
-    for term in (
-        "grid_energy", "ppa", "green_om", "export", "demand", "carbon", "network", "storage", "diesel", "unserved",
-        "missed", "terminal", "wires", "reserve",
-    )
+TERMS = (
+    "grid_energy", "ppa", "green_om", "export", "demand", "carbon", "network", "latency", "storage", "diesel",
+    "unserved", "missed", "terminal", "wires", "reserve",
 )  # fmt: skip
+NUMBER = tuple(COST_TERMS.index(term) for term in TERMS)
+GRID, PPA, GREEN_OM, EXPORT, DEMAND, CARBON, NETWORK, LATENCY = NUMBER[:8]
+STORAGE, DIESEL, UNSERVED, MISSED, TERMINAL, WIRES, RESERVE = NUMBER[8:]
 BILLED = tuple(  # cost term of each account
     COST_TERMS.index(term)
     for term in ("green_gap", "green_gap", "take_or_pay", "pue_excess", "direct_rule", "direct_rule")
@@ -92,7 +92,7 @@ def _steps(p, state, plan, row, out):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _one(p, state, plan, row, out, b):  # type: ignore[no-untyped-def]
-    route, serve_online, migrate, serve, charge, discharge, spill = plan
+    route, serve_online, migrate, serve, charge, discharge, spill, alternative = plan
     n_r, n_p = p.capacity_mwh.shape
     n_k, n_s = state.backlog_mwh.shape[2:]
     n_l, n_z, n_u = p.link_source.shape[0], row.online_mwh.shape[2], state.soc_mwh.shape[1]
@@ -107,7 +107,8 @@ def _one(p, state, plan, row, out, b):  # type: ignore[no-untyped-def]
     total = np.zeros((n_r, n_z), dtype=np.float32)
     for l in range(n_l):
         for z in range(n_z):
-            x[l, z] = max(route[b, l, z], 0.0) * p.route_allowed[l, z]
+            most = p.route_allowed[l, z] * row.online_mwh[b, p.link_source[l], z]
+            x[l, z] = _clip(route[b, l, z], 0.0, most)
             total[p.link_source[l], z] += x[l, z]
     for l in range(n_l):
         wanted = 0.0
@@ -115,10 +116,15 @@ def _one(p, state, plan, row, out, b):  # type: ignore[no-untyped-def]
             x[l, z] *= _scale(total[p.link_source[l], z], row.online_mwh[b, p.link_source[l], z])
             wanted += p.route_gb_per_mwh[z] * x[l, z]
         room_gb[l] = p.link_gb[l] * row.link_availability[b, l]
-        share = _scale(wanted, room_gb[l])
-        gb[l] = wanted * share
+        sync = 0.0
+        for k in range(n_k):
+            sync += p.sync_gb_per_mwh[l, k] * row.next_arrivals_mwh[b, p.link_source[l], k]
+        sync = min(sync, room_gb[l])
+        share = _scale(wanted, room_gb[l] - sync)
+        gb[l] = sync + wanted * share
         room_gb[l] -= gb[l]
         for z in range(n_z):
+            cost[LATENCY] += x[l, z] * share * p.latency_cny_per_mwh[l, z]
             presented[p.link_source[l], z] -= x[l, z] * share
             presented[p.link_target[l], z] += x[l, z] * share
 
@@ -138,30 +144,44 @@ def _one(p, state, plan, row, out, b):  # type: ignore[no-untyped-def]
                     work[r, q] += v
             cost[MISSED] += (presented[r, z] - v) * p.missed_online_cny_per_mwh[z]
         wish[:] = 0.0
+        sums, away = np.zeros(n_k, dtype=np.float32), np.zeros(n_k, dtype=np.float32)
         for k in range(n_k):
             for s in range(n_s):
-                u = _clip(serve[b, r, k, s], 0.0, state.backlog_mwh[b, r, k, s] * p.rate_limit[now, k, s])
-                for q in range(n_p):
-                    wish[q] += p.deferrable_pool[k, q] * u
+                sums[k] += _clip(serve[b, r, k, s], 0.0, state.backlog_mwh[b, r, k, s] * p.rate_limit[now, k, s])
+            if p.alternative_room[k] > 0.0:
+                away[k] = _clip(alternative[b, r, k], 0.0, sums[k])
+            for q in range(n_p):
+                wish[q] += p.deferrable_pool[k, q] * (sums[k] - away[k])
+                wish[q] += p.alternative_pool[k, q] * p.alternative_room[k] * away[k]
         for q in range(n_p):
             wish[q] = _scale(wish[q], p.capacity_mwh[r, q] * row.site_availability[b, r] - work[r, q])
         for k in range(n_k):
-            share = 1.0
+            share, there = 1.0, 1.0
             for q in range(n_p):
                 if p.deferrable_pool[k, q] > 0.0:
                     share = wish[q]
+                if p.alternative_pool[k, q] > 0.0:
+                    there = wish[q]
+            for q in range(n_p):
+                work[r, q] += p.deferrable_pool[k, q] * share * (sums[k] - away[k])
+                work[r, q] += p.alternative_pool[k, q] * there * away[k] * p.alternative_energy[k]
+            if sums[k] > 0.0:
+                share = (share * (sums[k] - away[k]) + there * away[k]) / sums[k]
             for s in range(n_s):
                 u = share * _clip(serve[b, r, k, s], 0.0, state.backlog_mwh[b, r, k, s] * p.rate_limit[now, k, s])
                 kept[r, k, s] = state.backlog_mwh[b, r, k, s] - u
-                for q in range(n_p):
-                    work[r, q] += p.deferrable_pool[k, q] * u
 
     # migrate
     leaving = np.zeros((n_r, n_k, n_s), dtype=np.float32)
+    most = np.full((n_l, n_k), np.inf, dtype=np.float32)
     for l in range(n_l):
+        read_gb = p.link_gb[l] * row.link_availability[b, l] * row.site_availability[b, p.link_source[l]]
         for k in range(n_k):
+            if p.migrate_gb_per_mwh[l, k] > 0.0:
+                most[l, k] = read_gb / p.migrate_gb_per_mwh[l, k]
             for s in range(n_s):
                 m = max(migrate[b, l, k, s], 0.0) * p.migrate_allowed[l, k] * p.movable[now, k, s]
+                m = min(m, most[l, k])
                 leaving[p.link_source[l], k, s] += m
     for r in range(n_r):
         for k in range(n_k):
@@ -173,7 +193,7 @@ def _one(p, state, plan, row, out, b):  # type: ignore[no-untyped-def]
         for k in range(n_k):
             for s in range(n_s):
                 m = max(migrate[b, l, k, s], 0.0) * p.migrate_allowed[l, k] * p.movable[now, k, s]
-                moved[k, s] = m * leaving[src, k, s]
+                moved[k, s] = min(m, most[l, k]) * leaving[src, k, s]
                 wanted += p.migrate_gb_per_mwh[l, k] * moved[k, s]
         share = _scale(wanted, room_gb[l])
         gb[l] += wanted * share

@@ -119,9 +119,10 @@ def twin_step(p: Space, state: Space, plan: Space, row: Space) -> tuple[Space, S
     tau = int(state.world_row) + int(state.t)
     now, later = tau % p.period, (tau + 1) % p.period
     f = Space()
-    presented, route_gb = _route(p, plan, row, f)
+    sync_gb = _synchronise(p, row)
+    presented, route_gb = _route(p, plan, row, f, sync_gb)
     _serve(p, state, plan, row, f, presented, p.rate_limit[now])
-    kept = _migrate(p, state, plan, row, f, route_gb, p.slack[now])
+    kept = _migrate(p, state, plan, row, f, sync_gb + route_gb, p.slack[now])
     deferred = _deadlines(p, f, kept, p.closes[now])
     _cool(p, row, f)
     soc = _store(p, state, plan, row, f)
@@ -152,9 +153,26 @@ def _units_at(p: Space, r: int) -> list[int]:
     return [u for u in range(len(p.units)) if p.unit_region[u] == r]
 
 
-def _route(p: Space, plan: Space, row: Space, f: Space) -> tuple[Array, Array]:
+def _link_gb(p: Space, row: Space, l: int) -> float:
+    return float(p.link_gb[l] * row.link_availability[l])
+
+
+def _synchronise(p: Space, row: Space) -> Array:
+    """1. Route: what arriving work sends to its replicas over each link [L], in GB."""
+    gb = np.zeros(len(p.links))
+    for l in range(len(p.links)):
+        new = row.next_arrivals_mwh[p.link_source[l]]
+        wanted = sum(p.sync_gb_per_mwh[l, k] * new[k] for k in range(len(p.deferrable)))
+        gb[l] = min(wanted, _link_gb(p, row, l))
+    return gb
+
+
+def _route(p: Space, plan: Space, row: Space, f: Space, sync_gb: Array) -> tuple[Array, Array]:
     """1. Route: sets `route_mwh`; returns the work presented [R, Z] and the data of each link [L] in GB."""
-    x = np.maximum(plan.route_mwh, 0.0) * p.route_allowed
+    x = np.zeros_like(plan.route_mwh)
+    for l in range(len(p.links)):
+        for z in range(len(p.online)):
+            x[l, z] = clip(plan.route_mwh[l, z], 0.0, p.route_allowed[l, z] * row.online_mwh[p.link_source[l], z])
     gb = np.zeros(len(p.links))
     for z in range(len(p.online)):
         for r in range(len(p.regions)):
@@ -163,7 +181,7 @@ def _route(p: Space, plan: Space, row: Space, f: Space) -> tuple[Array, Array]:
                 x[l, z] *= share
     for l in range(len(p.links)):
         wanted = sum(p.route_gb_per_mwh[z] * x[l, z] for z in range(len(p.online)))
-        x[l] *= scale(wanted, p.link_gb[l] * row.link_availability[l])
+        x[l] *= scale(wanted, _link_gb(p, row, l) - sync_gb[l])
         gb[l] = sum(p.route_gb_per_mwh[z] * x[l, z] for z in range(len(p.online)))
     presented: Array = row.online_mwh.copy()
     for l in range(len(p.links)):
@@ -174,8 +192,9 @@ def _route(p: Space, plan: Space, row: Space, f: Space) -> tuple[Array, Array]:
 
 
 def _serve(p: Space, state: Space, plan: Space, row: Space, f: Space, presented: Array, rate_limit: Array) -> None:
-    """2. Serve: sets `serve_online_mwh`, `missed_online_mwh`, `serve_mwh`."""
+    """2. Serve: sets `serve_online_mwh`, `missed_online_mwh`, `serve_mwh`, `alternative_mwh`."""
     v, u = np.zeros_like(presented), np.zeros_like(state.backlog_mwh)
+    away = np.zeros(u.shape[:2])
     n_classes, n_slots = u.shape[1:]
     for r in range(len(p.regions)):
         for z in range(len(p.online)):
@@ -183,16 +202,31 @@ def _serve(p: Space, state: Space, plan: Space, row: Space, f: Space, presented:
         for k in range(n_classes):
             for s in range(n_slots):
                 u[r, k, s] = clip(plan.serve_mwh[r, k, s], 0.0, state.backlog_mwh[r, k, s] * rate_limit[k, s])
+            if p.alternative_pool[k].any():
+                away[r, k] = clip(plan.alternative_mwh[r, k], 0.0, u[r, k].sum())
+        fits = np.ones(len(p.pools))
         for pool in range(len(p.pools)):
             room = p.capacity_mwh[r, pool] * row.site_availability[r]
             urgent = [z for z in range(len(p.online)) if p.online_pool[z, pool] == 1]
             v[r, urgent] *= scale(v[r, urgent].sum(), room)
-            patient = [k for k in range(n_classes) if p.deferrable_pool[k, pool] == 1]
-            u[r, patient] *= scale(u[r, patient].sum(), room - v[r, urgent].sum())
-    f.serve_online_mwh, f.missed_online_mwh, f.serve_mwh = v, presented - v, u
+            taken = 0.0
+            for k in range(n_classes):
+                if p.deferrable_pool[k, pool] == 1:
+                    taken += u[r, k].sum() - away[r, k]
+                if p.alternative_pool[k, pool] == 1:
+                    taken += p.alternative_room[k] * away[r, k]
+            fits[pool] = scale(taken, room - v[r, urgent].sum())
+        for k in range(n_classes):
+            home = u[r, k].sum() - away[r, k]
+            if p.alternative_pool[k].any():
+                away[r, k] *= fits[int(p.alternative_pool[k].argmax())]
+            left = fits[int(p.deferrable_pool[k].argmax())] * home + away[r, k]
+            if u[r, k].sum() > 0:
+                u[r, k] *= left / u[r, k].sum()
+    f.serve_online_mwh, f.missed_online_mwh, f.serve_mwh, f.alternative_mwh = v, presented - v, u, away
 
 
-def _migrate(p: Space, state: Space, plan: Space, row: Space, f: Space, route_gb: Array, slack: Array) -> Array:
+def _migrate(p: Space, state: Space, plan: Space, row: Space, f: Space, taken_gb: Array, slack: Array) -> Array:
     """3. Migrate: sets `migrate_mwh`, `data_gb`; returns the work kept [R, K, S]."""
     left = state.backlog_mwh - f.serve_mwh
     n_classes, n_slots = left.shape[1:]
@@ -203,14 +237,17 @@ def _migrate(p: Space, state: Space, plan: Space, row: Space, f: Space, route_gb
                 for l in _links_from(p, r):
                     open_ = p.migrate_allowed[l, k] if slack[k, s] > 0 else 0.0
                     m[l, k, s] = max(plan.migrate_mwh[l, k, s], 0.0) * open_
+                    if p.migrate_gb_per_mwh[l, k] > 0:
+                        read_gb = _link_gb(p, row, l) * row.site_availability[r]
+                        m[l, k, s] = min(m[l, k, s], read_gb / p.migrate_gb_per_mwh[l, k])
                 share = scale(sum(m[l, k, s] for l in _links_from(p, r)), left[r, k, s])
                 for l in _links_from(p, r):
                     m[l, k, s] *= share
     kept: Array = left.copy()
-    f.data_gb = route_gb.copy()
+    f.data_gb = taken_gb.copy()
     for l in range(len(p.links)):
         wanted = sum(p.migrate_gb_per_mwh[l, k] * m[l, k].sum() for k in range(n_classes))
-        m[l] *= scale(wanted, p.link_gb[l] * row.link_availability[l] - route_gb[l])
+        m[l] *= scale(wanted, _link_gb(p, row, l) - taken_gb[l])
         f.data_gb[l] += sum(p.migrate_gb_per_mwh[l, k] * m[l, k].sum() for k in range(n_classes))
         for k in range(n_classes):
             kept[p.link_source[l], k] -= m[l, k]
@@ -249,7 +286,11 @@ def _cool(p: Space, row: Space, f: Space) -> None:
         room = [p.capacity_mwh[r, pool] * row.site_availability[r] for pool in range(len(p.pools))]
         for pool in range(len(p.pools)):
             work = sum(f.serve_online_mwh[r, z] for z in range(len(p.online)) if p.online_pool[z, pool] == 1)
-            work += sum(f.serve_mwh[r, k].sum() for k in range(len(p.deferrable)) if p.deferrable_pool[k, pool] == 1)
+            for k in range(len(p.deferrable)):
+                if p.deferrable_pool[k, pool] == 1:
+                    work += f.serve_mwh[r, k].sum() - f.alternative_mwh[r, k]
+                if p.alternative_pool[k, pool] == 1:
+                    work += p.alternative_energy[k] * f.alternative_mwh[r, k]
             f.it_mwh[r] += p.idle_share[pool] * room[pool] + (1.0 - p.idle_share[pool]) * work
         f.facility_mwh[r] = f.it_mwh[r] + (row.pue_full[r] - 1.0) * (0.6 * f.it_mwh[r] + 0.4 * sum(room))
 
@@ -377,6 +418,7 @@ def _settle(p: Space, state: Space, row: Space, f: Space, deferred: Array, soc: 
         cost["reserve"] += p.reserve_price_cny_per_mwh * lacking
     for l in range(len(p.links)):
         cost["network"] += f.data_gb[l] * p.link_price_cny_per_gb[l]
+        cost["latency"] += sum(p.latency_cny_per_mwh[l, z] * f.route_mwh[l, z] for z in range(len(p.online)))
     for u in range(len(p.units)):
         cost["storage"] += f.discharge_mwh[u] * p.wear_cny_per_mwh[u]
     if int(state.t) + 1 == p.steps:

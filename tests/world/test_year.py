@@ -12,8 +12,8 @@ from greenhop.scenario.config import ScenarioConfig
 from greenhop.scenario.find import load_scenario
 from greenhop.scenario.join import build_params
 from greenhop.scenario.sites import it_capacity_mw, tariff_rows, volume_fees
+from greenhop.scenario.users import origin_split
 from greenhop.world.calendar import calendar
-from greenhop.world.demand import origin_split
 from greenhop.world.tariffs import time_of_use
 from greenhop.world.year import WorldYear, generate_year
 

@@ -39,6 +39,7 @@ class Stay:
             charge_mwh=none,
             discharge_mwh=none,
             spill_mwh=none,
+            alternative_mwh=torch.zeros_like(state.backlog_mwh[..., 0]),
         )
 
 

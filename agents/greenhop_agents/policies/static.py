@@ -44,6 +44,7 @@ class Fractions:
     charge_mwh: Tensor  # [H, U]
     discharge_mwh: Tensor  # [H, U]
     spill: Tensor  # [H, U] share of the inflow
+    alternative: Tensor  # [H, R, K] share of what is served, on the alternative pool
 
 
 @dataclass
@@ -79,6 +80,7 @@ class Static:
             charge_mwh=f.charge_mwh,
             discharge_mwh=f.discharge_mwh,
             spill_mwh=f.spill * row.inflow_mwh,
+            alternative_mwh=f.alternative * serve.sum(-1),
         )
 
     def _solve(self, sim: Simulator) -> dict[str, NDArray[Any]]:
@@ -119,7 +121,7 @@ def _fractions(p: Params, state: State, rows: Row, plan: Plan, middle: slice) ->
     last = (p.slack[phase] == 0).unsqueeze(1)
     serve = torch.where(last, torch.ones_like(serve), serve)
     left = (backlog - plan.serve_mwh).clamp_min(0.0)[:, p.link_source]
-    online = rows.online_mwh[:, p.link_source]
+    online, served = rows.online_mwh[:, p.link_source], plan.serve_mwh.sum(-1)
     out = Fractions(
         serve=serve,
         migrate=_share(plan.migrate_mwh, left, torch.zeros_like(left)),
@@ -127,6 +129,7 @@ def _fractions(p: Params, state: State, rows: Row, plan: Plan, middle: slice) ->
         charge_mwh=plan.charge_mwh,
         discharge_mwh=plan.discharge_mwh,
         spill=_share(plan.spill_mwh, rows.inflow_mwh, torch.zeros_like(rows.inflow_mwh)),
+        alternative=_share(plan.alternative_mwh, served, torch.zeros_like(served)),
     )
     return Fractions(**{name: x[middle].contiguous() for name, x in vars(out).items()})
 

@@ -26,7 +26,8 @@ class Limits(NamedTuple):
 
     phase: int
     room_mwh: Floats  # [R, P] after online work
-    link_gb: Floats  # [L] after online work
+    link_gb: Floats  # [L] after synchronisation and online work
+    readable_mwh: Floats  # [L, K] of a cohort that can leave its site
 
 
 class Runs(NamedTuple):
@@ -244,7 +245,8 @@ class Dispatcher:
         for link in np.flatnonzero(promised.sum((1, 2)) > 0.0):
             allowed = self.clock.allowed[link, self.jobs.kind[a]]
             at = np.flatnonzero(free & ~gone & (here == self.clock.source[link]) & allowed)
-            went, gb, cny = self._over_link(int(link), a[at], slot[at], promised[link], float(limits.link_gb[link]))
+            most = np.minimum(promised[link], limits.readable_mwh[link][:, None])
+            went, gb, cny = self._over_link(int(link), a[at], slot[at], most, float(limits.link_gb[link]))
             if not went.any():
                 continue
             at = at[went]

@@ -9,12 +9,9 @@ from greenhop.episode.simulator import Carry, Simulator
 from greenhop.jobs.dispatcher import Dispatcher, Limits
 from greenhop.jobs.rules import Rule, earliest_deadline
 from greenhop.jobs.table import Floats, JobTable
-from greenhop.physics.dynamics.migrate import migrate
-from greenhop.physics.dynamics.route import route
-from greenhop.physics.dynamics.serve import serve_deferrable, serve_online
-from greenhop.physics.ops import per_pool
+from greenhop.physics.ops import fit, per_class, per_pool
 from greenhop.physics.state import Flows, Plan
-from greenhop.physics.step import phase_of, pool_room
+from greenhop.physics.step import compute, phase_of
 
 
 class JobEpisode:
@@ -43,9 +40,11 @@ class JobEpisode:
         serve, moves = (x[0].cpu().numpy() for x in (clipped.serve_mwh, clipped.migrate_mwh))
         carried = self.dispatcher.carry_out(serve, moves, limits)
         self.extra_cny = carried.extra_cny
+        served = _tensor(carried.serve_mwh, clipped.serve_mwh)
         whole = clipped._replace(
-            serve_mwh=_tensor(carried.serve_mwh, clipped.serve_mwh),
+            serve_mwh=served,
             migrate_mwh=_tensor(carried.migrate_mwh, clipped.migrate_mwh),
+            alternative_mwh=self._elsewhere(clipped.alternative_mwh, served, limits.room_mwh),
         )
         after, flows = sim.advance(carry, whole)
         self.carry = self._exact(after)
@@ -63,20 +62,24 @@ class JobEpisode:
     def _within_limits(self, plan: Plan) -> tuple[Plan, Limits]:
         """The plan as the step would clip it, and what it leaves for deferrable work; power follows merit order."""
         p, state = self.sim.params, self.carry.state
-        row, _ = self.sim.unpack(self.carry)
-        phase, room = phase_of(p, state), pool_room(p, row)
-        link_gb = p.link_gb * row.link_availability
-        routed, presented, route_gb = route(p, plan.route_mwh, row.online_mwh, link_gb)
-        online = serve_online(p, plan.serve_online_mwh, presented, room)
-        left = (room - per_pool(online, p.online_pool)).clamp_min(0.0)
-        free_gb = (link_gb - route_gb).clamp_min(0.0)
-        served = serve_deferrable(p, plan.serve_mwh, state.backlog_mwh, p.rate_limit.index_select(0, phase), left)
-        waiting = (state.backlog_mwh - served).clamp_min(0.0)
-        moved, _, _ = migrate(p, plan.migrate_mwh, waiting, p.movable.index_select(0, phase), free_gb)
+        c = compute(p, state, plan, self.sim.unpack(self.carry)[0])
         clipped = plan._replace(
-            route_mwh=routed, serve_online_mwh=online, serve_mwh=served, migrate_mwh=moved, dispatch=None
+            route_mwh=c.routed,
+            serve_online_mwh=c.online,
+            serve_mwh=c.served,
+            migrate_mwh=c.moved,
+            alternative_mwh=c.away,
+            dispatch=None,
         )
-        return clipped, Limits(int(phase[0]), left[0].cpu().numpy(), free_gb[0].cpu().numpy())
+        left, free_gb, readable = (x[0].cpu().numpy() for x in (c.left, c.free_gb, c.readable))
+        return clipped, Limits(int(phase_of(p, state)[0]), left, free_gb, readable)
+
+    def _elsewhere(self, wanted: torch.Tensor, served: torch.Tensor, room_mwh: Floats) -> torch.Tensor:
+        """`[1, R, K]` of what jobs do on alternative pools: as planned, where those have room beside their own jobs."""
+        p, total = self.sim.params, served.sum(-1)
+        spare = (torch.from_numpy(room_mwh).to(total) - per_pool(total, p.deferrable_pool)).clamp_min(0.0)
+        away = torch.minimum(wanted, total)
+        return away * per_class(fit(per_pool(away * p.alternative_room, p.alternative_pool), spare), p.alternative_pool)
 
     def _exact(self, after: Carry) -> Carry:
         """The state with the jobs' own sums for its backlog: both agree but for rounding, which must not add up."""

@@ -46,10 +46,11 @@ def add_rows(w: Window, x: Layout, row: Layout, terms: Terms) -> Array:
     """Terms of `Σ_t (duty − done) − short ≤ −owed`; returns the right-hand side [R, A].
 
     Consumption is import + green + diesel + unserved + Σ discharge − Σ charge, by the balance of power; IT energy is
-    Σ_p idle_p·C_p + Σ_p (1 − idle_p)·load_p.
+    Σ_p idle_p·C_p + Σ_p (1 − idle_p)·load_p, less what work on alternative pools does not draw of the room it takes.
     """
     right = -w.owed_mwh.copy()
     idle = (w.room_mwh * w.p.idle_share).sum(axis=(0, 2))
+    undrawn = (1.0 - w.p.alternative_pool @ w.p.idle_share) * (w.p.alternative_room - w.p.alternative_energy)
     for i, a in enumerate(accounts(w).values()):
         here = row["accounts"][:, i]
         at_unit = here[w.p.unit_region]
@@ -61,6 +62,7 @@ def add_rows(w: Window, x: Layout, row: Layout, terms: Terms) -> Array:
         _add(terms, at_unit, x["charge"], -a.facility)
         _add(terms, at_unit, x["discharge"], a.facility - a.heat * w.p.is_csp)
         _add(terms, here[:, None], x["load"], np.multiply.outer(a.it, 1.0 - w.p.idle_share))
+        _add(terms, here[:, None], x["alternative"], -np.multiply.outer(a.it, undrawn))
         right[:, i] -= a.fixed_mwh + a.it * idle
     return right
 

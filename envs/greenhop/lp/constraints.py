@@ -37,6 +37,7 @@ def masks(w: Window) -> dict[str, Mask]:
         "work": work,
         "rate": compressible,
         "online": np.repeat(every[:, :, None], online, axis=2),
+        "alternative": every[:, :, None] & (w.p.alternative_room > 0),
         "pools": np.repeat(every[:, :, None], pools, axis=2),
         "links": np.ones((w.steps, len(w.params.links)), dtype=bool),
         "storage": np.ones((w.steps, units), dtype=bool),
@@ -90,21 +91,34 @@ def online(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
     return Sides(w.row.online_mwh, w.row.online_mwh)
 
 
+def alternative(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
+    """What runs on a class's alternative pool is part of what is served: alternative − Σ_s serve ≤ 0."""
+    terms.add(row["alternative"], x["alternative"], 1.0)
+    terms.add(row["alternative"][..., None], x["serve"], -1.0)
+    return Sides(-np.inf, 0.0)
+
+
 def pools(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
-    """Work done in a pool: Σ_{z∈p} (serve_home + Σ_in route) + Σ_{k∈p,s} serve = load ≤ capacity·availability."""
+    """Room taken in a pool is its load, at most capacity·availability.
+
+    Σ_{z∈p} (serve_home + Σ_in route) + Σ_{k∈p} (Σ_s serve − alternative) + Σ_{k alt∈p} ω_k·alternative = load
+    """
     of_online, of_class = w.p.online_pool.argmax(axis=1), w.p.deferrable_pool.argmax(axis=1)
+    elsewhere = w.p.alternative_pool.argmax(axis=1)
     terms.add(row["pools"][:, :, of_online], x["serve_home"], 1.0)
     terms.add(row["pools"][:, w.p.link_target][:, :, of_online], x["route"], 1.0)
     terms.add(row["pools"][:, :, of_class, None], x["serve"], 1.0)
+    terms.add(row["pools"][:, :, of_class], x["alternative"], -1.0)
+    terms.add(row["pools"][:, :, elsewhere], x["alternative"], w.p.alternative_room)
     terms.add(row["pools"], x["load"], -1.0)
     return Sides(0.0, 0.0)
 
 
 def links(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
-    """Data on a link: Σ_z γ_z·route + Σ_{k,s} γ_k·(1 − staged)·migrate ≤ bandwidth·availability (GB per step)."""
+    """Data on a link: Σ_z γ_z·route + Σ_{k,s} γ_lk·migrate ≤ bandwidth·availability − synchronisation (GB per step)."""
     terms.add(row["links"][:, :, None], x["route"], w.p.route_gb_per_mwh)
     terms.add(row["links"][:, :, None, None], x["migrate"], w.p.migrate_gb_per_mwh[:, :, None])
-    return Sides(-np.inf, w.link_gb)
+    return Sides(-np.inf, w.link_gb - w.sync_gb)
 
 
 def storage(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
@@ -125,7 +139,8 @@ def storage(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
 def power(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
     """Balance: import + green + diesel + unserved + Σ discharge − Σ charge − Σ_p b_p·load_p = facility without work.
 
-    b_p = (1 − idle_p)·(1 + 0.6·(pue_full − 1)); `import` is grid and PPA power over the one meter.
+    b_p = (1 − idle_p)·(1 + 0.6·(pue_full − 1)); `import` is grid and PPA power over the one meter. On an alternative
+    pool work takes e_k of energy where it takes ω_k of room: Σ_k b·(ω_k − e_k)·alternative is not drawn.
     """
     here = row["power"]
     for source in ("import", "green", "diesel", "unserved"):
@@ -133,6 +148,9 @@ def power(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
     terms.add(here[:, w.p.unit_region], x["discharge"], 1.0)
     terms.add(here[:, w.p.unit_region], x["charge"], -1.0)
     terms.add(here[:, :, None], x["load"], -w.facility_per_work)
+    unused = w.facility_per_work[..., w.p.alternative_pool.argmax(axis=1)]
+    unused = unused * (w.p.alternative_room - w.p.alternative_energy)
+    terms.add(here[:, :, None], x["alternative"], unused)
     return Sides(w.facility_idle_mwh, w.facility_idle_mwh)
 
 
@@ -182,6 +200,7 @@ FAMILIES: dict[str, Family] = {
     "work": work,
     "rate": rate,
     "online": online,
+    "alternative": alternative,
     "pools": pools,
     "links": links,
     "storage": storage,

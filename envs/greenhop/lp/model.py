@@ -164,12 +164,13 @@ def _units(w: Window, x: Layout, row: Layout) -> tuple[Array, Array, float]:
     episode = site * power_of_two(np.array(float(w.steps)))
     by_column: dict[str, Any] = {
         "route": online[w.p.link_source], "serve_home": online, "missed_online": online,
+        "alternative": work[..., 0],
         "migrate": moved, "serve": work, "keep": work, "load": pool,
         "charge": unit, "discharge": unit, "soc": store, "peak_rise": site, "short": episode[:, None],
     }  # fmt: skip
     by_row: dict[str, Any] = {
-        "work": work, "rate": work, "online": online, "pools": pool, "links": gb, "storage": store,
-        "accounts": episode[:, None],
+        "work": work, "rate": work, "online": online, "alternative": work[..., 0], "pools": pool, "links": gb,
+        "storage": store, "accounts": episode[:, None],
     }  # fmt: skip
     col_unit, row_unit = np.ones(x.size), np.ones(row.size)
     for name in x.names:

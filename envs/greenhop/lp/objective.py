@@ -14,13 +14,13 @@ from greenhop.lp.window import Window
 class Column(NamedTuple):
     """Cost and bounds of a family of variables, broadcast to its shape.
 
-    `implied` marks an upper bound that follows from the rows: the solver need not see it, the certificate uses it.
+    `implied` marks upper bounds that follow from the rows: the solver need not see them, the certificate uses them.
     """
 
     cost: Array | float
     lower: Array | float
     upper: Array | float
-    implied: bool = False
+    implied: bool | Mask = False
 
 
 def masks(w: Window) -> dict[str, Mask]:
@@ -36,6 +36,7 @@ def masks(w: Window) -> dict[str, Mask]:
         "missed_online": online,
         "migrate": (w.p.migrate_allowed > 0)[None, :, :, None] & movable[:, None],
         "serve": slots,
+        "alternative": every[:, :, None] & (w.p.alternative_room > 0),
         "keep": slots,
         "load": np.ones((*shape, len(w.params.pools)), dtype=bool),
         "charge": np.broadcast_to(w.p.charge_limit_mwh > 0, (w.steps, units)),
@@ -59,10 +60,10 @@ def columns(w: Window) -> dict[str, Column]:
 
 
 def offset_cny(w: Window) -> float:
-    """Constant part of the cost: Σ_u soc_start·soc_price, capacity fees, less what accounts cost before the window."""
+    """Constant part of the cost: start of stores, capacity fees and replicas, less what accounts cost before."""
     billed = (np.maximum(w.owed_mwh, 0.0) * w.p.owed_price_cny_per_mwh).sum()
-    fees = w.p.capacity_fee_cny.sum() * w.span.sum()
-    return float((w.p.soc_start_mwh * w.terminal.soc_cny_per_mwh).sum() + fees - billed)
+    fixed = w.p.capacity_fee_cny.sum() * w.span.sum() + (w.sync_gb * w.p.link_price_cny_per_gb).sum()
+    return float((w.p.soc_start_mwh * w.terminal.soc_cny_per_mwh).sum() + fixed - billed)
 
 
 def _computing(w: Window) -> dict[str, Column]:
@@ -70,15 +71,21 @@ def _computing(w: Window) -> dict[str, Column]:
     of_class = w.p.deferrable_pool.argmax(axis=1)
     alive = w.alive_mwh[:, None, :, None]
     per_gb = w.p.link_price_cny_per_gb[:, None]
-    carried = np.where(w.p.migrate_gb_per_mwh > 0, w.p.migrate_gb_per_mwh, np.inf)
-    crowd = w.link_gb[:, :, None] / np.where(w.p.migrate_gb_per_mwh > 0, carried, 1.0)
-    most = np.where(w.p.migrate_gb_per_mwh > 0, crowd, np.inf)[..., None]
+    travels = w.p.migrate_gb_per_mwh > 0
+    carried = w.link_gb[:, :, None] / np.where(travels, w.p.migrate_gb_per_mwh, 1.0)
+    up = w.row.site_availability[:, w.p.link_source, None]
+    most = np.where(travels, carried * up, np.inf)[..., None]
+    near, other = w.p.route_allowed, w.p.alternative_room > 0
+    away = other * w.room_mwh[:, :, w.p.alternative_pool.argmax(axis=1)] / np.where(other, w.p.alternative_room, 1.0)
     return {
-        "route": Column(per_gb * w.p.route_gb_per_mwh, 0.0, home[:, w.p.link_source], implied=True),
+        "route": Column(
+            per_gb * w.p.route_gb_per_mwh + w.p.latency_cny_per_mwh, 0.0, near * home[:, w.p.link_source], near == 1.0
+        ),
         "serve_home": Column(0.0, 0.0, home, implied=True),
         "missed_online": Column(w.p.missed_online_cny_per_mwh, 0.0, home, implied=True),
-        "migrate": Column(_migrate_cost(w), 0.0, np.minimum(alive, most), implied=True),
-        "serve": Column(0.0, 0.0, np.minimum(w.room_mwh[:, :, of_class][..., None], alive), implied=True),
+        "migrate": Column(_migrate_cost(w), 0.0, np.minimum(alive, most), (up == 1.0)[..., None]),
+        "serve": Column(0.0, 0.0, np.minimum((w.room_mwh[:, :, of_class] + away)[..., None], alive), implied=True),
+        "alternative": Column(0.0, 0.0, away, implied=True),
         "keep": Column(_keep_cost(w), 0.0, alive, implied=True),
         "load": Column(0.0, 0.0, w.room_mwh),
     }

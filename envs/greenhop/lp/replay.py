@@ -44,6 +44,7 @@ def plan_of(w: Window, lp: LinearProgram, x: Array) -> Plan:
         charge_mwh=torch.from_numpy(part["charge"]),
         discharge_mwh=torch.from_numpy(part["discharge"]),
         spill_mwh=torch.from_numpy(_spill(w, lp, x)),
+        alternative_mwh=torch.from_numpy(part["alternative"]),
         dispatch=Dispatch(
             ppa_mwh=torch.from_numpy(part["ppa"]),
             diesel_mwh=torch.from_numpy(part["diesel"]),

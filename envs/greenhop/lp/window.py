@@ -157,6 +157,12 @@ class Window:
         return np.asarray(self.p.link_gb * self.row.link_availability * self.span[:, None])
 
     @cached_property
+    def sync_gb(self) -> Array:
+        """[T, L] data that arriving work sends to its replicas, within what the links carry."""
+        wanted = (self.row.next_arrivals_mwh[:, self.p.link_source] * self.p.sync_gb_per_mwh).sum(axis=-1)
+        return np.asarray(np.minimum(wanted, self.link_gb))
+
+    @cached_property
     def grid_cost(self) -> Array:
         """[T, R] CNY per MWh of grid energy: price + adder + carbon."""
         carbon = self.p.carbon_price_cny_per_kg * self.row.carbon_kg_per_mwh

@@ -35,6 +35,10 @@ class Params:
     idle_share: Tensor  # [P]
     online_pool: Tensor  # [Z, P] one-hot
     deferrable_pool: Tensor  # [K, P] one-hot
+    diverse: bool  # whether any class has an alternative pool
+    alternative_pool: Tensor  # [K, P] one-hot, or 0 where a class has no other pool than its own
+    alternative_room: Tensor  # [K] room that a MWh of work takes there
+    alternative_energy: Tensor  # [K] server energy that a MWh of work takes there
 
     slack: Tensor  # [period, K, S] steps until the slot is due
     rate_limit: Tensor  # [period, K, S] share of a cohort that may run in one step
@@ -49,10 +53,12 @@ class Params:
     links_in: Ends  # links entering a region
     link_gb: Tensor  # [L] GB a link carries in one step
     link_price_cny_per_gb: Tensor  # [L]
-    route_allowed: Tensor  # [L, Z]
+    route_allowed: Tensor  # [L, Z] 0…1 share of the source's users who are near enough to the target
     migrate_allowed: Tensor  # [L, K]
     route_gb_per_mwh: Tensor  # [Z]
-    migrate_gb_per_mwh: Tensor  # [L, K] after staged replicas
+    latency_cny_per_mwh: Tensor  # [L, Z] quality lost by serving work at the other end
+    migrate_gb_per_mwh: Tensor  # [L, K] less what replicas hold
+    sync_gb_per_mwh: Tensor  # [L, K] sent to the replica per MWh that arrives
     restart_overhead: Tensor  # [K]
 
     unit_region: Tensor  # [U] int64

@@ -54,6 +54,7 @@ class Plan(NamedTuple):
     charge_mwh: Tensor  # [B, U]
     discharge_mwh: Tensor  # [B, U]
     spill_mwh: Tensor  # [B, U]
+    alternative_mwh: Tensor  # [B, R, K] of what is served, on the alternative pool
     dispatch: Dispatch | None = None
 
 
@@ -67,6 +68,7 @@ class CostTerms(NamedTuple):
     demand: Tensor
     carbon: Tensor
     network: Tensor
+    latency: Tensor
     storage: Tensor
     diesel: Tensor
     unserved: Tensor
@@ -101,6 +103,7 @@ class Flows(NamedTuple):
     charge_mwh: Tensor  # [B, U]
     discharge_mwh: Tensor  # [B, U]
     spill_mwh: Tensor  # [B, U]
+    alternative_mwh: Tensor  # [B, R, K] of what is served, on the alternative pool
     missed_online_mwh: Tensor  # [B, R, Z]
     missed_mwh: Tensor  # [B, R, K]
     data_gb: Tensor  # [B, L]

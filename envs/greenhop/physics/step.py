@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -9,9 +11,9 @@ from greenhop.physics.dynamics.accounts import account_costs, duties, settle_acc
 from greenhop.physics.dynamics.cool import facility_energy
 from greenhop.physics.dynamics.deadlines import close_slots
 from greenhop.physics.dynamics.dispatch import follow_plan, merit_order, power_limits
-from greenhop.physics.dynamics.migrate import migrate
+from greenhop.physics.dynamics.migrate import migrate, readable, synchronise
 from greenhop.physics.dynamics.route import route
-from greenhop.physics.dynamics.serve import serve_deferrable, serve_online
+from greenhop.physics.dynamics.serve import pool_energy, serve_deferrable, serve_online
 from greenhop.physics.dynamics.settle import carbon_kg, meter_peak, step_costs, terminal_cost
 from greenhop.physics.dynamics.store import store
 from greenhop.physics.ops import per_pool, per_region
@@ -48,6 +50,41 @@ def pool_room(params: Params, row: Row) -> Tensor:
     return params.capacity_mwh * row.site_availability.unsqueeze(-1)
 
 
+class Computed(NamedTuple):
+    """What computing and the network do in a step, and the room they did it in."""
+
+    routed: Tensor  # [B, L, Z] MWh
+    presented: Tensor  # [B, R, Z] MWh of online work after routing
+    online: Tensor  # [B, R, Z] MWh served
+    served: Tensor  # [B, R, K, S] MWh
+    away: Tensor  # [B, R, K] MWh of it on the alternative pool
+    moved: Tensor  # [B, L, K, S] MWh
+    kept: Tensor  # [B, R, K, S] MWh waiting at the end
+    room: Tensor  # [B, R, P] MWh that the pools can do
+    left: Tensor  # [B, R, P] MWh of it after online work
+    readable: Tensor  # [B, L, K] MWh of a cohort that can leave its site
+    free_gb: Tensor  # [B, L] GB that links carry after synchronisation and online work
+    data_gb: Tensor  # [B, L] GB on the links
+
+
+def compute(params: Params, state: State, plan: Plan, row: Row) -> Computed:
+    """Steps 1 to 3 of docs/design.md §4: route, serve, migrate, each clipped to what is feasible."""
+    p, phase = params, phase_of(params, state)
+    room, link_gb = pool_room(p, row), p.link_gb * row.link_availability
+    sync_gb = synchronise(p, row.next_arrivals_mwh, link_gb)
+    routed, presented, route_gb = route(p, plan.route_mwh, row.online_mwh, link_gb - sync_gb)
+    online = serve_online(p, plan.serve_online_mwh, presented, room)
+    left = (room - per_pool(online, p.online_pool)).clamp_min(0.0)
+    rate_limit, movable = p.rate_limit.index_select(0, phase), p.movable.index_select(0, phase)
+    served, away = serve_deferrable(p, plan.serve_mwh, plan.alternative_mwh, state.backlog_mwh, rate_limit, left)
+    waiting = (state.backlog_mwh - served).clamp_min(0.0)
+    most = readable(p, link_gb, row.site_availability)
+    free_gb = (link_gb - sync_gb - route_gb).clamp_min(0.0)
+    moved, kept, move_gb = migrate(p, plan.migrate_mwh, waiting, movable, most, free_gb)
+    data_gb = sync_gb + route_gb + move_gb
+    return Computed(routed, presented, online, served, away, moved, kept, room, left, most, free_gb, data_gb)
+
+
 def step(params: Params, state: State, plan: Plan, row: Row) -> tuple[State, Flows]:
     """One step of docs/design.md §4.
 
@@ -60,18 +97,9 @@ def step(params: Params, state: State, plan: Plan, row: Row) -> tuple[State, Flo
     Returns:
         The next state (with the next step's arrivals in its backlog) and everything that happened.
     """
-    p, phase = params, phase_of(params, state)
-    room, link_gb = pool_room(p, row), p.link_gb * row.link_availability
-    routed, presented, route_gb = route(p, plan.route_mwh, row.online_mwh, link_gb)
-    online = serve_online(p, plan.serve_online_mwh, presented, room)
-    left = (room - per_pool(online, p.online_pool)).clamp_min(0.0)
-    served = serve_deferrable(p, plan.serve_mwh, state.backlog_mwh, p.rate_limit.index_select(0, phase), left)
-    waiting = (state.backlog_mwh - served).clamp_min(0.0)
-    movable = p.movable.index_select(0, phase)
-    moved, kept, move_gb = migrate(p, plan.migrate_mwh, waiting, movable, (link_gb - route_gb).clamp_min(0.0))
-    deferred, missed = close_slots(kept, p.closes.index_select(0, phase))
-    work = per_pool(online, p.online_pool) + per_pool(served.sum(-1), p.deferrable_pool)
-    it, facility = facility_energy(p, work, room, row.pue_full)
+    p, phase, c = params, phase_of(params, state), compute(params, state, plan, row)
+    deferred, missed = close_slots(c.kept, p.closes.index_select(0, phase))
+    it, facility = facility_energy(p, pool_energy(p, c.online, c.served, c.away), c.room, row.pue_full)
     stored = store(p, plan.charge_mwh, plan.discharge_mwh, plan.spill_mwh, state.soc_mwh, row.inflow_mwh, facility)
     load = (facility + per_region(stored.charge - stored.discharge, p.unit_of_region)).clamp_min(0.0)
     limits = power_limits(p, load, row)
@@ -83,16 +111,17 @@ def step(params: Params, state: State, plan: Plan, row: Row) -> tuple[State, Flo
     else:
         power = follow_plan(p, plan.dispatch, row, limits)
     flows = Flows(
-        route_mwh=routed,
-        serve_online_mwh=online,
-        migrate_mwh=moved,
-        serve_mwh=served,
+        route_mwh=c.routed,
+        serve_online_mwh=c.online,
+        migrate_mwh=c.moved,
+        serve_mwh=c.served,
         charge_mwh=stored.charge,
         discharge_mwh=stored.discharge,
         spill_mwh=stored.spill,
-        missed_online_mwh=presented - online,
+        alternative_mwh=c.away,
+        missed_online_mwh=c.presented - c.online,
         missed_mwh=missed,
-        data_gb=route_gb + move_gb,
+        data_gb=c.data_gb,
         it_mwh=it,
         facility_mwh=facility,
         green_mwh=row.green_mwh,

@@ -29,8 +29,8 @@ NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Efficiency = Annotated[float, Field(gt=0.0, le=1.0)]
-Pool = Literal["general", "ai", "hpc"]
-POOLS: tuple[Pool, ...] = ("general", "ai", "hpc")
+Pool = Literal["general", "ai", "ai_legacy", "hpc"]
+POOLS: tuple[Pool, ...] = ("general", "ai", "ai_legacy", "hpc")
 Split = Literal["train", "val", "test"]
 STEPS_H = (0.25, 0.5, 1.0)  # whole fractions of an hour, so that clocks and tables meet
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -88,18 +88,37 @@ class PoolConfig(Model):
 
 
 class OnlineClassConfig(Model):
-    """Work that is served in the step it arrives, at home or over a link within its latency budget."""
+    """Work that is served in the step it arrives, at its hub or over a link within its latency budget."""
 
     pool: Pool
     """Kind of servers that the class needs."""
     energy_share: Fraction
     """Share of all work; the shares of all online and deferrable classes add up to 1."""
     latency_budget_ms: Positive
-    """Longest way to the site that serves it, ms; links beyond it are closed to the class."""
+    """Longest round trip user–hub–site on the fibre, ms; users farther away are served at their hub."""
+    latency_cny_per_ms_mwh: NonNegative = 0.0
+    """What each millisecond of round trip beyond the hub costs in quality, CNY per ms and MWh of work."""
     gb_per_mwh: NonNegative
     """Data that moves with work served elsewhere, GB per MWh of work."""
     missed_penalty_cny_per_mwh: NonNegative
     """Price of work that is not served in its step, CNY per MWh of work."""
+
+
+class AlternativeConfig(Model):
+    """Another pool that a class may run on, faster or slower, with more or less energy than its own."""
+
+    pool: Pool
+    """Kind of servers, another than the class's own."""
+    speed: Positive
+    """Work done per MWh of its room."""
+    energy: Positive
+    """Server energy per MWh of work."""
+
+    @model_validator(mode="after")
+    def _servers_draw_no_more_than_they_can(self) -> AlternativeConfig:
+        if (drawn := self.energy * self.speed) > 1.0:
+            raise ValueError(f"energy × speed = {drawn:g}: servers cannot draw more than full power, which is 1")
+        return self
 
 
 class DeferrableClassConfig(Model):
@@ -107,6 +126,8 @@ class DeferrableClassConfig(Model):
 
     pool: Pool
     """Kind of servers that the class needs."""
+    alternative: AlternativeConfig | None = None
+    """Another kind that it may run on; null: none."""
     energy_share: Fraction
     """Share of all work; the shares of all online and deferrable classes add up to 1."""
     window_h: Positive
@@ -121,6 +142,8 @@ class DeferrableClassConfig(Model):
     """Work added by a migration, share of the migrated work."""
     gb_per_mwh: NonNegative
     """Data that moves with migrated work, GB per MWh of work."""
+    replica_sync: Fraction | None = None
+    """Share of its data that arriving work sends to each replica (links with `staged`); null: the class keeps none."""
     missed_penalty_cny_per_mwh: NonNegative
     """Price of work not served by its deadline, CNY per MWh of work."""
 
@@ -190,7 +213,7 @@ class LinkConfig(Model):
     price_cny_per_gb: NonNegative | None = None
     """Price of moved data, CNY per GB; null: the table's (`data/network.yaml`)."""
     staged: Fraction = 0.0
-    """Data of deferrable work that is at the other end already and need not move, share."""
+    """Share of the data of classes with replicas that either site keeps for the other, so that it need not move."""
 
 
 class StorageConfig(Model):
@@ -420,6 +443,13 @@ class ScenarioConfig(Model):
         for cls in classes:
             if cls.pool not in self.pools:
                 raise ValueError(f"pool {cls.pool!r} is used by a class but not listed under pools")
+        for name, cls_ in self.deferrable.items():
+            if cls_.alternative and (cls_.alternative.pool == cls_.pool or cls_.alternative.pool not in self.pools):
+                others = sorted(set(self.pools) - {cls_.pool})
+                raise ValueError(
+                    f"deferrable.{name}.alternative.pool = {cls_.alternative.pool!r} must be another pool of the "
+                    f"scenario: {', '.join(others)}"
+                )
         if abs(sum(c.energy_share for c in classes) - 1.0) > 1e-6:
             raise ValueError("energy_share of all online and deferrable classes must add up to 1")
         if abs(sum(p.capacity_share for p in self.pools.values()) - 1.0) > 1e-6:

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from greenhop.errors import ConfigError
-from greenhop.physics.ops import gather_ends
 from greenhop.physics.params import Params
 from greenhop.physics.state import ACCOUNTS
-from greenhop.scenario.config import POOLS, DeferrableClassConfig, ScenarioConfig
-from greenhop.scenario.geo import great_circle_km, latency_ms
-from greenhop.scenario.sites import (
-    it_capacity_mw,
-    locations_deg,
-    pue_caps,
-    spared_wires,
-    table_name,
-    tariff_rows,
-    volume_fees,
-)
+from greenhop.scenario.config import POOLS, DeferrableClassConfig, Pool, ScenarioConfig
+from greenhop.scenario.network import network_arrays
+from greenhop.scenario.sites import it_capacity_mw, pue_caps, spared_wires, table_name, tariff_rows, volume_fees
 from greenhop.scenario.storage import reserve_mwh, storage_arrays, unit_facts
 from greenhop.scenario.tables import load_table, site_row
-from greenhop.units import GB_PER_HOUR_PER_GBPS, HOURS_PER_MONTH, HOURS_PER_YEAR, KG_PER_T
+from greenhop.units import HOURS_PER_MONTH, HOURS_PER_YEAR, KG_PER_T
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +30,7 @@ def build_params(
     arrays = {
         **_computing(scenario),
         **_clock(scenario),
-        **_network(scenario),
+        **network_arrays(scenario),
         **storage_arrays(scenario),
         **_power(scenario),
         **_money(scenario),
@@ -61,17 +53,25 @@ def build_params(
     return exact.to(device, dtype)
 
 
-def _computing(scenario: ScenarioConfig) -> dict[str, NDArray[Any]]:
+def _computing(scenario: ScenarioConfig) -> dict[str, Any]:
     pools = [p for p in POOLS if p in scenario.pools]
     shares = np.array([scenario.pools[p].capacity_share for p in pools])
+    others = [c.alternative for c in scenario.deferrable.values()]
     return {
         "capacity_mwh": it_capacity_mw(scenario)[:, None] * shares * scenario.dt_h,
         "idle_share": np.array([scenario.pools[p].idle_share for p in pools]),
-        "online_pool": np.array([[float(c.pool == p) for p in pools] for c in scenario.online.values()]).reshape(
-            len(scenario.online), len(pools)
-        ),
-        "deferrable_pool": np.array([[float(c.pool == p) for p in pools] for c in scenario.deferrable.values()]),
+        "online_pool": _one_hot([c.pool for c in scenario.online.values()], pools),
+        "deferrable_pool": _one_hot([c.pool for c in scenario.deferrable.values()], pools),
+        "diverse": any(others),
+        "alternative_pool": _one_hot([a.pool if a else None for a in others], pools),
+        "alternative_room": np.array([1.0 / a.speed if a else 0.0 for a in others]),
+        "alternative_energy": np.array([a.energy if a else 0.0 for a in others]),
     }
+
+
+def _one_hot(chosen: Sequence[Pool | None], pools: Sequence[Pool]) -> NDArray[np.float64]:
+    """[classes, P] 1 at the pool of each class; a row of zeros for None."""
+    return np.array([[float(c == p) for p in pools] for c in chosen]).reshape(len(chosen), len(pools))
 
 
 def _clock(scenario: ScenarioConfig) -> dict[str, Any]:
@@ -112,51 +112,6 @@ def _slots_of(
     first_slack = quantum - 1 - phases % quantum
     window = round(cls.window_h / dt_h)
     return first_slack, (window - first_slack) // quantum
-
-
-def _network(scenario: ScenarioConfig) -> dict[str, Any]:
-    table = load_table("network")
-    names = list(scenario.sites)
-    places = locations_deg(scenario)
-    both_ways = [(link, *ends) for link in scenario.links for ends in (link.between, link.between[::-1])]
-    source = np.array([names.index(a) for _, a, _ in both_ways], dtype=np.int64)
-    target = np.array([names.index(b) for _, _, b in both_ways], dtype=np.int64)
-    latency = latency_ms(great_circle_km(places[source], places[target]))
-    gbps = [
-        table["tenant_slice_gbps"] * table["migration_share_of_slice"]
-        if link.bandwidth_gbps is None
-        else link.bandwidth_gbps
-        for link, _, _ in both_ways
-    ]
-    price = [
-        table["price_cny_per_gb"] if link.price_cny_per_gb is None else link.price_cny_per_gb
-        for link, _, _ in both_ways
-    ]
-    staged = np.array([link.staged for link, _, _ in both_ways])
-    online, deferrable = list(scenario.online.values()), scenario.deferrable
-    whitelist = scenario.demand.migration_whitelist
-    allowed = [
-        [float(ms <= c.latency_budget_ms and (k not in whitelist or b in whitelist[k])) for k, c in deferrable.items()]
-        for ms, (_, _, b) in zip(latency, both_ways, strict=True)
-    ]
-    gb = np.array([c.gb_per_mwh for c in deferrable.values()])
-    n_links = len(both_ways)
-    return {
-        "links": tuple((a, b) for _, a, b in both_ways),
-        "link_source": source,
-        "link_target": target,
-        "links_out": gather_ends(source.tolist(), len(names)),
-        "links_in": gather_ends(target.tolist(), len(names)),
-        "link_gb": np.array(gbps, dtype=np.float64) * GB_PER_HOUR_PER_GBPS * scenario.dt_h,
-        "link_price_cny_per_gb": np.array(price, dtype=np.float64),
-        "route_allowed": np.array(
-            [[float(ms <= c.latency_budget_ms) for c in online] for ms in latency], dtype=np.float64
-        ).reshape(n_links, len(online)),
-        "migrate_allowed": np.array(allowed, dtype=np.float64).reshape(n_links, len(deferrable)),
-        "route_gb_per_mwh": np.array([c.gb_per_mwh for c in online], dtype=np.float64),
-        "migrate_gb_per_mwh": (1.0 - staged)[:, None] * gb,
-        "restart_overhead": np.array([c.restart_overhead for c in deferrable.values()]),
-    }
 
 
 def _power(scenario: ScenarioConfig) -> dict[str, NDArray[Any]]:

@@ -58,7 +58,8 @@ GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 # the code and tables that a year of the world rests on
 MADE_BY = (
-    *("world", "data", "units.py", "scenario/geo.py", "scenario/sites.py", "scenario/tables.py", "scenario/join.py"),
+    *("world", "data", "units.py", "scenario/geo.py", "scenario/sites.py", "scenario/tables.py", "scenario/users.py"),
+    "scenario/join.py",
     "physics/dynamics/deadlines.py",
 )
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from greenhop.scenario.config import ScenarioConfig
-from greenhop.scenario.geo import great_circle_km
-from greenhop.scenario.sites import it_capacity_mw, locations_deg
+from greenhop.scenario.sites import it_capacity_mw
 from greenhop.scenario.tables import load_table
+from greenhop.scenario.users import origin_split, origins_table
 from greenhop.world.calendar import Calendar
 from greenhop.world.noise import ar1, pulses
 from greenhop.world.streams import StreamKey
@@ -41,38 +41,6 @@ def class_row(name: str) -> Mapping[str, Any]:
     row = rows[name if name in rows and name != "source" else "other"]
     assert isinstance(row, Mapping)
     return row
-
-
-def origins_table() -> dict[str, Mapping[str, Any]]:
-    """Places where work comes from."""
-    return {name: row for name, row in load_table("workload")["origins"].items() if name != "source"}
-
-
-def origin_split(scenario: ScenarioConfig) -> Array:
-    """`[O, R]` shares of all work by origin and site, summing to one.
-
-    Gravity: origin o prefers site r by capacity × exp(−distance / origin_decay_km). A site that would be loaded above
-    `max_site_loading` on average passes the rest on to the others in the same proportions (before any multiplier: a
-    surge does not rearrange where customers are). If nobody has room left, the remainder is spread by capacity.
-    """
-    rows, demand = list(origins_table().values()), scenario.demand
-    capacity = it_capacity_mw(scenario)
-    spots = np.array([(o["lat_deg"], o["lon_deg"]) for o in rows])
-    km = great_circle_km(spots[:, None], locations_deg(scenario)[None, :])
-    pull = capacity * np.exp(-km / demand.origin_decay_km) + 1e-12 * capacity
-    room = demand.max_site_loading * capacity / (max(demand.mean_loading, 1e-12) * capacity.sum())
-    left = np.array([o["share"] for o in rows])
-    left = left / left.sum()
-    placed = np.zeros_like(pull)
-    for _ in range(len(capacity)):
-        is_open = room > 1e-12
-        if left.sum() < 1e-12 or not is_open.any():
-            break
-        wish = left[:, None] * pull * is_open / (pull * is_open).sum(axis=1, keepdims=True)
-        taken = wish * np.minimum(1.0, room / np.maximum(wish.sum(axis=0), 1e-15))
-        placed, room, left = placed + taken, room - taken.sum(axis=0), left - taken.sum(axis=1)
-    out: Array = placed + np.maximum(left, 0.0)[:, None] * capacity / capacity.sum()
-    return out
 
 
 def calendar_shape(row: Mapping[str, Any], cal: Calendar) -> Array:

@@ -25,12 +25,13 @@ class FullDecoder:
         """Named blocks of the action."""
         p = self.params
         r, z, links = len(p.regions), len(p.online), len(p.links)
-        return {
+        parts: dict[str, tuple[int, ...]] = {
             "route": (links, z),
             "serve": (r, *p.slots_used.shape),
             "migrate": (links, *p.slots_used.shape),
             "storage": (len(p.units),),
         }
+        return parts | ({"alternative": (r, len(p.deferrable))} if p.diverse else {})
 
     def __call__(self, action: Tensor, state: State, row: Row, seen: Seen) -> Plan:
         """−1…1 maps to shares 0…1; a storage action is charging (> 0) or discharging (< 0) as a share of power."""
@@ -42,4 +43,5 @@ class FullDecoder:
         charge = part["storage"].clamp_min(0.0) * p.charge_limit_mwh
         discharge = (-part["storage"]).clamp_min(0.0) * p.discharge_limit_mwh
         arriving = row.online_mwh + sum_at(routed, p.links_in)
-        return Plan(routed, arriving, moved, served, charge, discharge, torch.zeros_like(charge))
+        away = served.sum(-1) * (share["alternative"] if p.diverse else 0.0)
+        return Plan(routed, arriving, moved, served, charge, discharge, torch.zeros_like(charge), away)

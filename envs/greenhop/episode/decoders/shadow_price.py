@@ -105,7 +105,8 @@ class ShadowPriceDecoder:
         moved = self._migrate(bid["place"], scene, scene.backlog - served)
         load = self._load(presented, served, scene)
         charge, discharge = self._store(bid["storage"], scene, state, load, paid, ceiling)
-        return Plan(routed, presented, moved, served, charge, discharge, torch.zeros_like(charge))
+        away = self._elsewhere(scene, presented, served.sum(-1))
+        return Plan(routed, presented, moved, served, charge, discharge, torch.zeros_like(charge), away)
 
     def _look(self, state: State, phase: Tensor, row: Row, seen: Seen) -> Scene:
         """Pressure on the pools and prices, if everything ran at an even pace."""
@@ -158,9 +159,9 @@ class ShadowPriceDecoder:
             scene.crowd, p.online_pool
         )
         worth = self._price(bid) - cost
-        data = p.link_price_cny_per_gb.unsqueeze(-1) * p.route_gb_per_mwh
+        data = p.link_price_cny_per_gb.unsqueeze(-1) * p.route_gb_per_mwh + p.latency_cny_per_mwh
         gain = worth.index_select(1, p.link_target) - worth.index_select(1, p.link_source) - data
-        routed = online.index_select(1, p.link_source) * self._shares(gain, p.route_allowed)
+        routed = online.index_select(1, p.link_source) * self._shares(gain, p.route_allowed).minimum(p.route_allowed)
         routed = routed * self._admitted(routed, bid, p.online_pool, scene)
         return routed, online - sum_at(routed, p.links_out) + sum_at(routed, p.links_in)
 
@@ -266,6 +267,21 @@ class ShadowPriceDecoder:
             spare = (supply - load - (taken * energy).sum(-1)).clamp_min(0.0)
             taken = taken + more * fit((more * energy).sum(-1), spare).unsqueeze(-1)
         return taken
+
+    def _elsewhere(self, scene: Scene, presented: Tensor, total: Tensor) -> Tensor:
+        """`[B, R, K]` of what is served, `total`, on the alternative pool: where that is cheaper and there is room."""
+        p = self.params
+        if not p.diverse:
+            return torch.zeros_like(total)
+        price = (scene.prices.now * scene.per_work).unsqueeze(-1)
+        idle = p.alternative_pool @ p.idle_share
+        home = price * self.busy + per_class(scene.crowd, p.deferrable_pool)
+        there = price * (1.0 - idle) * p.alternative_energy
+        there = there + per_class(scene.crowd, p.alternative_pool) * p.alternative_room
+        away = total * torch.sigmoid((home - there) / self.config.width_cny_per_mwh)
+        used = per_pool(presented, p.online_pool) + per_pool(total, p.deferrable_pool)
+        fits = fit(per_pool(away * p.alternative_room, p.alternative_pool), (scene.room - used).clamp_min(0.0))
+        return away * per_class(fits, p.alternative_pool)
 
     def _migrate(self, bid: Tensor, scene: Scene, waiting: Tensor) -> Tensor:
         """`[B, L, K, S]` work to move: down the differences of expected price, net of the link's cost.

@@ -1,4 +1,4 @@
-"""Online work travels to another hub within its latency budget, without delay."""
+"""Online work travels to another hub, as far as its users are near enough to be served from there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from greenhop.physics.params import Params
 
 
 def route(p: Params, wanted: Tensor, online: Tensor, link_gb: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Clip routing to what arrived and what the links carry.
+    """Clip routing to what arrived, to users within the latency budget, and to what the links carry.
 
     Args:
         p: scenario.
@@ -20,7 +20,7 @@ def route(p: Params, wanted: Tensor, online: Tensor, link_gb: Tensor) -> tuple[T
     Returns:
         `[B, L, Z]` MWh routed, `[B, R, Z]` MWh presented at each region, `[B, L]` GB used.
     """
-    x = wanted.clamp_min(0.0) * p.route_allowed
+    x = wanted.clamp_min(0.0).minimum(p.route_allowed * online.index_select(1, p.link_source))
     x = x * fit(sum_at(x, p.links_out), online).index_select(1, p.link_source)
     gb = (x * p.route_gb_per_mwh).sum(-1)
     x = x * fit(gb, link_gb).unsqueeze(-1)

@@ -60,6 +60,7 @@ def step_costs(
         demand=_total((after.peak_mw - before.peak_mw) * p.demand_fee_cny_per_mw),
         carbon=_total(flows.carbon_kg * p.carbon_price_cny_per_kg),
         network=_total(flows.data_gb * p.link_price_cny_per_gb),
+        latency=(flows.route_mwh * p.latency_cny_per_mwh).sum((1, 2)),
         storage=_total(flows.discharge_mwh * p.wear_cny_per_mwh),
         diesel=_total(flows.diesel_mwh) * p.diesel_cost_cny_per_mwh,
         unserved=_total(flows.unserved_mwh) * p.lost_load_cny_per_mwh,
