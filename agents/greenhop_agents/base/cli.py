@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import indent
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -226,6 +226,23 @@ def scenario_of(config: DictConfig) -> ScenarioConfig:
     checked: dict[str, Any] = {str(k): v for k, v in data.items()}
     name = str(checked.get("name", "?"))
     return parse_scenario(checked, where=where_of(name))
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def keys_checked(config: DictConfig, model: type[M], file: str) -> M:
+    """The keys of a composed configuration that `model` describes, checked.
+
+    Raises:
+        ConfigError: the first key that is wrong; `file` is where it belongs.
+    """
+    data = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(data, dict)
+    try:
+        return model.model_validate({key: data[key] for key in model.model_fields if key in data})
+    except ValidationError as error:
+        raise ConfigError(describe(error, file)) from None
 
 
 def pick_device(name: str) -> str:

@@ -70,8 +70,8 @@ class Greenest:
     """
 
     name: str = "greenest"
-    place_strength: float = 0.25
-    time_strength: float = 1.0
+    place_strength: float = 0.5
+    time_strength: float = 1.5
 
     def reset(self, sim: Simulator) -> None:
         """Nothing to forget."""

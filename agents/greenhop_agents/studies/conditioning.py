@@ -8,70 +8,103 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Generator, Tensor
 
-from greenhop.engines.compiled import CompiledSteps
 from greenhop.episode.simulator import Simulator
-from greenhop_agents.policies.policy import ActionPolicy
+from greenhop.scenario.config import Count, Model, Positive
+from greenhop_agents.policies.policy import Acting, ActionPolicy
+from greenhop_agents.scoring.episodes import drive
+from greenhop_agents.scoring.evaluate import score
 
-ALL = "all"
-NONE = "none"
+ALL = "all blocks"
+
+
+class ConditioningConfig(Model):
+    """`configs/conditioning.yaml`: the noise."""
+
+    sigma: Positive  # its spread
+    repeats: Count = 4  # times that each episode is played
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Scores of one policy, with noise of one spread on one block after the other."""
+    """What noise of one spread does to a policy's score."""
 
     sigma: float
-    scores: Mapping[str, float]  # by block; NONE: without noise, ALL: on every block
+    clean: float
+    noisy: Mapping[str, float]  # by block, and on ALL
+    uniform: float  # of actions drawn evenly from the whole box, whatever the policy says
 
     @property
     def lost(self) -> dict[str, float]:
         """Points that noise on each block, and on all, costs."""
-        clean = self.scores[NONE]
-        return {name: clean - value for name, value in self.scores.items() if name != NONE}
+        return {name: self.clean - value for name, value in self.noisy.items()}
 
-
-def bills(sim: Simulator, policy: ActionPolicy, starts: Sequence[int], sigma: Tensor, seed: int) -> Tensor:
-    """`[E]` CNY of the episodes from `starts` under the policy's actions plus noise of spread `sigma` `[A]`."""
-    runs = CompiledSteps(sim, len(starts))
-    generator = Generator().manual_seed(seed)
-    with torch.no_grad():
-        obs = runs.begin(torch.as_tensor(starts))
-        earned = torch.zeros(len(starts), dtype=torch.float64)
-        for _ in range(sim.params.steps):
-            noise = sigma * torch.randn(len(starts), sim.action_size, generator=generator)
-            tick = runs.step((policy.act(obs) + noise).clamp(-1.0, 1.0))
-            obs = tick.obs
-            earned += tick.reward
-    return -earned * sim.params.cost_scale_cny
+    def as_row(self) -> dict[str, Any]:
+        """A flat record for JSON."""
+        return {"sigma": self.sigma, "score": self.clean, "uniform": self.uniform, "lost": self.lost}
 
 
 def condition(
     sim: Simulator,
-    policy: ActionPolicy,
+    policy: Acting,
     starts: Sequence[int],
     bounds_cny: Sequence[float],
-    sigma: float,
-    repeats: int,
-    seed: int,
+    config: ConditioningConfig,
 ) -> Conditioning:
-    """Play the episodes from `starts` `repeats` times over with noise on each block, on all and on none."""
-    sizes = {name: torch.Size(shape).numel() for name, shape in sim.decoder.parts.items()}
-    again = list(starts) * repeats
-    still = ActionPolicy("price_follow", lambda obs: obs.new_zeros(len(obs), sim.action_size))
-    quiet = torch.zeros(sim.action_size)
-    reference = float(bills(sim, still, starts, quiet, seed).mean())
+    """Play the episodes from `starts` with noise on each block, on all, and on none.
+
+    Args:
+        sim: the simulator.
+        policy: what the noise is added to.
+        starts: `[E]` indices into `sim.bank.starts`.
+        bounds_cny: `[E]` their certified bounds.
+        config: the noise.
+    """
+    sigma, seed = config.sigma, config.seed
+    blocks = {name: torch.Size(shape).numel() for name, shape in sim.decoder.parts.items()}
+    again = torch.as_tensor(list(starts) * config.repeats)
     bound = sum(bounds_cny) / len(bounds_cny)
+    zero = ActionPolicy("zero", lambda obs: obs.new_zeros(len(obs), sim.action_size))
+    reference = mean_bill(sim, zero, again)
 
-    def score_of(noise: Tensor, of: Sequence[int]) -> float:
-        return 100.0 * (reference - float(bills(sim, policy, of, noise, seed).mean())) / (reference - bound)
+    def scored(acting: Acting) -> float:
+        return score(reference, mean_bill(sim, acting, again), bound)
 
-    scores = {NONE: score_of(quiet, starts)}
-    for block in sizes:
-        parts = [torch.full((size,), sigma if name == block else 0.0) for name, size in sizes.items()]
-        scores[block] = score_of(torch.cat(parts), again)
-    scores[ALL] = score_of(quiet + sigma, again)
-    return Conditioning(sigma, scores)
+    def spread(noisy: str) -> Tensor:
+        return torch.cat([torch.full((n,), sigma * (noisy in (ALL, name))) for name, n in blocks.items()])
+
+    return Conditioning(
+        sigma=sigma,
+        clean=scored(policy),
+        noisy={name: scored(with_noise(policy, spread(name), seed)) for name in (*blocks, ALL)},
+        uniform=scored(uniform(sim.action_size, seed)),
+    )
+
+
+def mean_bill(sim: Simulator, policy: Acting, starts: Tensor) -> float:
+    """CNY, the mean over the episodes from `starts` `[B]`."""
+    earned = sum(float(step.reward.double().mean()) for step in drive(sim, policy, starts))
+    return -earned * sim.params.cost_scale_cny
+
+
+def with_noise(policy: Acting, sigma: Tensor, seed: int) -> ActionPolicy:
+    """The policy with normal noise of spreads `sigma` `[A]` on its actions, held inside the box."""
+    generator = Generator().manual_seed(seed)
+
+    def act(obs: Tensor) -> Tensor:
+        noise = sigma * torch.randn(len(obs), len(sigma), generator=generator)
+        return (policy.act(obs) + noise).clamp(-1.0, 1.0)
+
+    return ActionPolicy(f"{policy.name} with noise", act)
+
+
+def uniform(size: int, seed: int) -> ActionPolicy:
+    """Actions drawn evenly from the whole box."""
+    generator = Generator().manual_seed(seed)
+    return ActionPolicy("uniform", lambda obs: 2.0 * torch.rand(len(obs), size, generator=generator) - 1.0)

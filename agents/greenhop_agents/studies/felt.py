@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from greenhop.cache import cached
@@ -25,8 +25,9 @@ from greenhop.lp.replay import replay
 from greenhop.lp.solve import Options
 from greenhop.physics.params import Params
 from greenhop.physics.state import Plan, Row, State
-from greenhop.scenario.config import Model, ScenarioConfig, describe, parse_scenario
+from greenhop.scenario.config import Model, ScenarioConfig, parse_scenario
 from greenhop.scenario.join import build_params
+from greenhop_agents.base.cli import keys_checked
 from greenhop_agents.scoring.bounds import Task, episode_window, in_parallel, known
 from greenhop_agents.scoring.evaluate import Progress, evaluate
 from greenhop_agents.shelf.find import find_policy
@@ -89,12 +90,7 @@ def felt_config(config: DictConfig) -> FeltConfig:
     Raises:
         ConfigError: a wrong value, or the name of no mechanism.
     """
-    data = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    assert isinstance(data, dict)
-    try:
-        checked = FeltConfig.model_validate({str(k): v for k, v in data.items() if k in FeltConfig.model_fields})
-    except ValidationError as error:
-        raise ConfigError(describe(error, "felt.yaml")) from None
+    checked = keys_checked(config, FeltConfig, "felt.yaml")
     for name in checked.only:
         if name not in checked.mechanisms:
             raise ConfigError(f"only: {name!r} is no mechanism; allowed: {', '.join(checked.mechanisms)}")

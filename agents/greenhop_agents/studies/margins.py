@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
-from pydantic import Field, ValidationError
+from omegaconf import DictConfig
+from pydantic import Field
 from torch import Tensor
 
 from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ConfigError
-from greenhop.scenario.config import Count, Model, NonNegative, Positive, ScenarioConfig, Split, describe
+from greenhop.scenario.config import Count, Model, NonNegative, Positive, ScenarioConfig, Split
 from greenhop.scenario.find import load_scenario
+from greenhop_agents.base.cli import keys_checked
 from greenhop_agents.base.overrides import own_hydra
 from greenhop_agents.policies.policy import ActionPolicy, Policy
 from greenhop_agents.scoring.bounds import episode_bounds
@@ -57,13 +58,7 @@ def margins_config(config: DictConfig) -> MarginsConfig:
     Raises:
         ConfigError: a wrong value, or nothing to do.
     """
-    data = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    assert isinstance(data, dict)
-    known = {str(k): v for k, v in data.items() if k in MarginsConfig.model_fields}
-    try:
-        checked = MarginsConfig.model_validate(known)
-    except ValidationError as error:
-        raise ConfigError(describe(error, "margins.yaml")) from None
+    checked = keys_checked(config, MarginsConfig, "margins.yaml")
     if not checked.wanted or not (checked.policies or checked.spreads):
         raise ConfigError("margins.yaml: no episode or no policy is left; give a scenario episodes, and a policy")
     return checked

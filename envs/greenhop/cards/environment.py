@@ -12,11 +12,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import torch
+
 from greenhop import ENV_IDS
 from greenhop.cards import effects
 from greenhop.cards.markdown import paragraph, table
 from greenhop.episode.decoders.base import action_size
 from greenhop.episode.decoders.find import DECODERS
+from greenhop.episode.decoders.shadow_price import ShadowPriceDecoder
 from greenhop.episode.observations import (
     CARBON_SCALE_KG_PER_MWH,
     OBS_LIMIT,
@@ -71,15 +74,16 @@ ACTIONS = {  # by decoder
         "place": "what a hub's future is worth to deferrable work: work migrates up the differences",
         "time": "the forecast price over a cohort's slack, against which today's price is compared",
         "storage": "the value of stored energy",
-        "route": "what a hub is worth to online work",
-        "ceiling": "the metered import that optional work and charging respect: the peak already paid for at zero, "
-        "more above it, less below it",
+        "route": "what a hub is worth to online work, by class; above zero also how much of it a full hub takes in",
+        "ceiling": "metered import beyond the peak paid for: at 0 only work that must run goes there; above zero the "
+        "rest of the connection opens step by step; at −1 work that must run does not go there either",
     },
     "full": {
         "route": "share of the online work sent over each link, by class",
         "serve": "share of each cohort served now, by class and deadline slot",
         "migrate": "share of what is left of each cohort sent over each link",
         "storage": "charging (> 0) or discharging (< 0) as a share of power",
+        "alternative": "share of what a class serves that runs on its other pool, where it has one",
     },
 }
 COSTS = {
@@ -180,6 +184,8 @@ def _action(s: Described) -> str:
         default = " (default; zero follows prices)" if name == DecoderConfig().name else ""
         head = f"`{name}`{default}, {action_size(decoder.parts)} numbers:"
         out.append(f"{head}\n\n{table(('block', 'shape', 'what'), rows)}")
+        if isinstance(decoder, ShadowPriceDecoder):
+            out.append(_bids(s, decoder))
     fields = s.scenario.decoder.model_dump().items()
     settings = ", ".join(f"`{key}` {value:g}" for key, value in fields if not isinstance(value, str))
     out.append(paragraph(f"Settings of the decoder: {settings}."))
@@ -211,6 +217,18 @@ def _effects() -> str:
         "end included, against zero everywhere.",
     )
     return f"{text}\n\n{table(head, rows)}"
+
+
+def _bids(s: Described, decoder: ShadowPriceDecoder) -> str:
+    """What bids are worth, in numbers."""
+    bids = torch.tensor([0.1, 0.2, 0.5, 1.0])
+    prices = ", ".join(f"{bid:g} → {price:.0f}" for bid, price in zip(bids, decoder.price(bids), strict=True))
+    shares = 100.0 * decoder.opening(bids)
+    opened = ", ".join(f"{bid:g} → {share:.2g} %" for bid, share in zip(bids, shares, strict=True))
+    return paragraph(
+        f"A bid for a price is worth, in CNY/MWh: {prices}. A `ceiling` bid opens, of what is left of the connection",
+        f"in one of the {s.shapes.params.steps} steps: {opened}.",
+    )
 
 
 def _reward(s: Described) -> str:

@@ -23,13 +23,12 @@ from greenhop.world.layout import LEADS_H, Seen
 
 STAY_MARGIN = 4.0  # widths by which a destination must be cheaper before half the work goes there: assumption
 SURPLUS_WIDTH = 0.05  # share of IT capacity over which the marginal price turns from grid to own surplus: assumption
-PATIENT_RESERVE = 0.95  # share of a pool's room that the most patient time bid counts on later: assumption
 GAIN_WIDTHS = (
     8.0  # what migration is believed to save is capped at this many widths, so that bids can overrule it: assumption
 )
 OFFER_WIDTHS = 4.0  # a cohort's own offer leaves today's price by no more than this many widths: assumption
-OPENING = 4.0  # rate at which the highest bid opens what is left of the connection, per episode: assumption
-OPENING_AT_ZERO = 0.05  # share of it that a bid has near zero, growing with its square: assumption
+OPENING = 4.0  # rate per episode at which the highest bid opens what is left of the connection: docs/actions.md
+OPENING_AT_ZERO = 0.05  # ε, share of that rate which is proportional to the bid: docs/actions.md
 PRESSURE_CAP = 3.0  # a closed pool counts as three times overloaded
 
 
@@ -61,10 +60,12 @@ class Scene(NamedTuple):
 
 @dataclass(frozen=True)
 class ShadowPriceDecoder:
-    """Bids: `place` and `time` per region and deferrable class, `storage` per unit, `route` and `ceiling` per region.
+    """Bids: `place` and `time` per region and deferrable class, `route` per region and online class, `storage` per
+    unit, `ceiling` per region.
 
-    All correct a price but `ceiling`, which moves the metered import that optional work and charging respect:
-    0 keeps it at the peak already paid for, 1 opens the whole connection, −1 leaves own green power alone.
+    All correct a price but `ceiling`, which moves the metered import that work and charging respect. At 0 optional
+    work and charging keep to the peak already paid for, and work that must run may exceed it; above, the rest of the
+    connection opens step by step; at −1 work that must run keeps to that peak as well.
     """
 
     params: Params
@@ -96,8 +97,7 @@ class ShadowPriceDecoder:
         scene = self._look(state, phase, row, seen)
         routed, presented = self._route(bid["route"], scene)
         paid, ceiling = self._ceiling(bid["ceiling"], state, row)
-        due = self._due(bid["time"], scene, presented)
-        due = self._under(bid["ceiling"], due, paid + row.green_mwh, presented, scene)
+        due = self._held(bid["ceiling"], self._due(bid["time"], scene, presented), paid, presented, scene)
         left = self._left(presented, due, scene)
         load = self._load(presented, due, scene)
         wanted = self._optional(bid["time"], scene, phase, scene.able - due, load, ceiling + row.green_mwh)
@@ -152,22 +152,33 @@ class ShadowPriceDecoder:
         ppa = torch.minimum(grid, p.ppa_price_cny_per_mwh + value.load - value.ppa)
         return Prices(grid, ppa, green, grid + (green - grid) * surplus, ahead.transpose(1, 2))
 
+    def price(self, bid: Tensor) -> Tensor:
+        """CNY/MWh that a bid is worth: `bid_cny_per_mwh` at its ends, near zero a third of its share of that.
+
+        So noise on small bids costs little, and large ones can still overrule what the decoder believes.
+        """
+        return self.config.bid_cny_per_mwh * bid * (1.0 + 2.0 * bid * bid) / 3.0
+
+    def opening(self, bid: Tensor) -> Tensor:
+        """Share of the rest of the connection that a `ceiling` bid b > 0 opens in a step: `OPENING/T·b·(ε + (1−ε)·b²)`.
+
+        Noise around zero opens next to nothing, and only a bid that lasts opens much.
+        """
+        up = bid.clamp_min(0.0)
+        return (OPENING / self.params.steps * up * (OPENING_AT_ZERO + (1.0 - OPENING_AT_ZERO) * up * up)).clamp_max(1.0)
+
     def _route(self, bid: Tensor, scene: Scene) -> tuple[Tensor, Tensor]:
         """`[B, L, Z]` online work to route, and `[B, R, Z]` what is then presented."""
         p, online = self.params, scene.row.online_mwh
         cost = (scene.prices.now * scene.per_work).unsqueeze(-1) * self.busy_online + per_class(
             scene.crowd, p.online_pool
         )
-        worth = self._price(bid) - cost
+        worth = self.price(bid) - cost
         data = p.link_price_cny_per_gb.unsqueeze(-1) * p.route_gb_per_mwh + p.latency_cny_per_mwh
         gain = worth.index_select(1, p.link_target) - worth.index_select(1, p.link_source) - data
         routed = online.index_select(1, p.link_source) * self._shares(gain, p.route_allowed).minimum(p.route_allowed)
         routed = routed * self._admitted(routed, bid, p.online_pool, scene)
         return routed, online - sum_at(routed, p.links_out) + sum_at(routed, p.links_in)
-
-    def _price(self, bid: Tensor) -> Tensor:
-        """CNY per MWh that a bid stands for: `bid_cny_per_mwh` at the ends of its range, a third in proportion near zero."""
-        return self.config.bid_cny_per_mwh * bid * (1.0 + 2.0 * bid * bid) / 3.0
 
     def _admitted(self, pace: Tensor, bid: Tensor, pool: Tensor, scene: Scene) -> Tensor:
         """`[B, L, classes]` share of the arriving `pace` that the destinations take in.
@@ -195,17 +206,14 @@ class ShadowPriceDecoder:
         p = self.params
         connection = p.connection_mwh * row.grid_availability
         paid = torch.minimum(state.peak_mw * p.dt_h, connection)
-        opening = OPENING / p.steps * bid.clamp_min(0.0) * (OPENING_AT_ZERO + (1.0 - OPENING_AT_ZERO) * bid * bid)
-        return paid, paid + (connection - paid) * opening.clamp_max(1.0)
+        return paid, paid + (connection - paid) * self.opening(bid)
 
-    def _under(self, bid: Tensor, due: Tensor, allowed: Tensor, presented: Tensor, scene: Scene) -> Tensor:
-        """Work `[B, R, K, S]` that must run, with the share −`bid` of what would import more than `allowed` put off."""
-        p = self.params
-        none = torch.zeros_like(due)
+    def _held(self, bid: Tensor, due: Tensor, paid: Tensor, presented: Tensor, scene: Scene) -> Tensor:
+        """`[B, R, K, S]` due work without the share −`bid` of what would import more than is `paid` for."""
+        idle = self._load(presented, torch.zeros_like(due), scene)
         more = (due.sum(-1) * self.busy).sum(-1) * scene.per_work
-        spare = (allowed - self._load(presented, none, scene)).clamp_min(0.0)
-        held = (-bid).clamp_min(0.0) * (1.0 - fit(more, spare))
-        return due * (1.0 - held)[:, :, None, None]
+        spare = (paid + scene.row.green_mwh - idle).clamp_min(0.0)
+        return due * (1.0 - (-bid).clamp_min(0.0) * (1.0 - fit(more, spare)))[:, :, None, None]
 
     def _left(self, presented: Tensor, due: Tensor, scene: Scene) -> Tensor:
         """`[B, R, P]` room that online and due work leave."""
@@ -227,10 +235,11 @@ class ShadowPriceDecoder:
         return work * per_class(fit(per_pool(work, pool), room), pool)
 
     def _due(self, bid: Tensor, scene: Scene, presented: Tensor) -> Tensor:
-        """`[B, R, K, S]` work that must run now, and the room `[B, R, P]` it leaves.
+        """`[B, R, K, S]` work that must run now.
 
         That is what would come too late if from now on the class had a share `reserve` of what its pool leaves it;
-        a time bid below zero counts on more. Classes that share a pool split it by their even pace.
+        a time bid below zero counts on more, at −1 on the whole pool. Classes that share a pool split it by their even
+        pace.
         """
         p, c, pool = self.params, self.config, self.params.deferrable_pool
         left = (scene.room - per_pool(presented, p.online_pool)).clamp_min(0.0)
@@ -257,7 +266,7 @@ class ShadowPriceDecoder:
         expected = mix(prices.ahead, weight).reshape(scene.backlog.shape)
         cap = OFFER_WIDTHS * c.width_cny_per_mwh
         even = c.width_cny_per_mwh * torch.log(scene.slack.clamp_min(TINY))  # at equal prices an even pace
-        offer = now + (expected - now).clamp(-cap, cap) + self._price(bid).unsqueeze(-1) - even
+        offer = now + (expected - now).clamp(-cap, cap) + self.price(bid).unsqueeze(-1) - even
         energy = self.busy * scene.per_work.unsqueeze(-1)
         contracted = torch.minimum(allowed, green + scene.row.ppa_mwh)
         taken = torch.zeros_like(able[..., 0])
@@ -286,7 +295,7 @@ class ShadowPriceDecoder:
     def _migrate(self, bid: Tensor, scene: Scene, waiting: Tensor) -> Tensor:
         """`[B, L, K, S]` work to move: down the differences of expected price, net of the link's cost.
 
-        A destination takes in only what its headroom carries at an even pace.
+        A destination takes in only what it has room for at an even pace; the whole bid of difference empties a region.
         """
         p, c, pool = self.params, self.config, self.params.deferrable_pool
         price = mix(scene.prices.ahead, self.window_weight) * scene.per_work.unsqueeze(-1)
@@ -294,13 +303,12 @@ class ShadowPriceDecoder:
         there = cost.index_select(1, p.link_target)
         data = p.link_price_cny_per_gb.unsqueeze(-1) * p.migrate_gb_per_mwh
         saved = cost.index_select(1, p.link_source) - there - data - p.restart_overhead * there
-        pull = bid.index_select(1, p.link_target) - bid.index_select(1, p.link_source)
-        price_bid = self._price(bid)
-        pull_price = price_bid.index_select(1, p.link_target) - price_bid.index_select(1, p.link_source)
+        worth = self.price(bid)
+        pull = worth.index_select(1, p.link_target) - worth.index_select(1, p.link_source)
         cap = GAIN_WIDTHS * c.width_cny_per_mwh
-        share = self._shares(saved.clamp(-cap, cap) + pull_price, p.migrate_allowed)
+        share = self._shares(saved.clamp(-cap, cap) + pull, p.migrate_allowed)
         rate = min(1.0, c.migrate_rate_per_h * p.dt_h)
-        share = share * (rate + (1.0 - rate) * pull.clamp(0.0, 1.0))
+        share = share * (rate + (1.0 - rate) * (pull / c.bid_cny_per_mwh).clamp(0.0, 1.0))
         free = waiting * scene.movable
         pace = share * (free / (scene.slack + 1.0)).sum(-1).index_select(1, p.link_source)
         share = share * self._admitted(pace, bid, pool, scene)
@@ -323,7 +331,7 @@ class ShadowPriceDecoder:
         """
         p, prices, width = self.params, scene.prices, self.config.width_cny_per_mwh
         short = load - scene.row.green_mwh
-        value = self._at_unit((prices.ahead * self.day_weight).sum(-1)) + self._price(bid)
+        value = self._at_unit((prices.ahead * self.day_weight).sum(-1)) + self.price(bid)
         kept = p.efficiency_charge * p.efficiency_discharge * (value - p.wear_cny_per_mwh)
         own = torch.minimum(p.charge_limit_mwh.expand_as(value), self._share(-short))
         bought = torch.minimum(p.charge_limit_mwh - own, (self._share(ceiling - short) - own).clamp_min(0.0))
