@@ -33,7 +33,7 @@ SMALL = [
     "device=cpu",
 ]
 NATIVE = ["agent.options.num_envs=4", "agent.options.network.width=8", "agent.options.network.layers=1"]
-PPO = [*SMALL, "agent=ppo", *NATIVE, "agent.options.horizon=3", "total_steps=48"]
+PPO = [*SMALL, "agent=ppo", *NATIVE, "agent.options.group_size=2", "agent.options.horizon=3", "total_steps=48"]
 SHAC = [*SMALL, "agent=shac", *NATIVE, "agent.options.horizon=3", "++agent.options.critic_warmup=1", "total_steps=48"]
 
 
