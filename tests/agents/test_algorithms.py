@@ -114,7 +114,7 @@ ONE_UPDATE = {
     ],
     "shac": ["agent.options.num_envs=4", "agent.options.network.width=8"],
     "linear_es": ["agent.options.population=2", "agent.options.episodes=2"],
-    "sb3_ppo": ["agent.num_envs=4", *ON_POLICY],
+    "sb3_ppo": ["agent.num_envs=4", "agent.group_size=2", *ON_POLICY],
 }
 STILL = {  # settings under which the first update still follows prices, or nearly
     "ppo": ["agent.options.network.log_std=-20"],

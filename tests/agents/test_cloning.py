@@ -85,9 +85,9 @@ OFF_POLICY = ["agent.options.learning_starts=8", "agent.options.gradient_steps=1
 LEARNERS = {
     "ppo": ["agent.options.num_envs=4", "agent.options.group_size=2", "agent.options.horizon=3"],
     "shac": ["agent.options.num_envs=4"],
-    "sb3_ppo": ["agent.num_envs=4", "agent.options.n_steps=6", "agent.options.batch_size=24"],
-    "sb3_sac": ["agent.num_envs=4", *OFF_POLICY],
-    "sb3_td3": ["agent.num_envs=4", *OFF_POLICY],
+    "sb3_ppo": ["agent.num_envs=4", "agent.group_size=2", "agent.options.n_steps=6", "agent.options.batch_size=24"],
+    "sb3_sac": ["agent.num_envs=4", "agent.group_size=2", *OFF_POLICY],
+    "sb3_td3": ["agent.num_envs=4", "agent.group_size=2", *OFF_POLICY],
 }
 
 

@@ -4,9 +4,9 @@
 
 The Gaussian lives on bids; `tanh` belongs to the environment, so it needs no Jacobian. Environments of a group live the
 same episodes, and a reward counts beyond the mean of the others in its group: weather, which moves a bill far more than
-any decision, cancels (input-driven baselines, Mao et al., 2019). Rewards accrue: they
-include the change of the state's potential (`greenhop.physics.rewards`). The learning rate is a tensor that follows the measured KL divergence; noise and divergence fall to the
-end of training, because a policy under noise is not the policy without.
+any decision, cancels (input-driven baselines, Mao et al., 2019). Rewards accrue: they include the change of the state's
+potential (`greenhop.physics.rewards`). The learning rate is a tensor that follows the measured KL divergence; noise and
+divergence fall to the end of training, because a policy under noise is not the policy without.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class PpoConfig(NativeOptions):
     max_grad_norm: Positive = 1.0
     """Norm that gradients are cut to."""
     reward: RewardKind = "accrual"
-    """Minus the bill of a step; or with the change of what waiting work and stored energy are worth at terminal prices."""
+    """Minus the bill of a step; or with the change of what waiting work and stored energy are worth at terminal
+    prices."""
     bf16: bool = False
     """Whether networks are updated in bfloat16 where that is safe."""
     tf32: bool = False

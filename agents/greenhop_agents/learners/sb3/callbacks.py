@@ -48,12 +48,15 @@ class Quieten(BaseCallback):
         self._final, self._total = final, total_steps
 
     def _on_training_start(self) -> None:
-        self._first = self.model.policy.log_std.detach().clone()  # type: ignore[operator, union-attr]
+        self._first = self.model.policy.log_std.detach().clone()  # type: ignore[operator]
+
+    def _on_step(self) -> bool:
+        return True
 
     def _on_rollout_end(self) -> None:
         most = self._first + math.log(cosine(1.0, self._final, self.num_timesteps / self._total))
         with torch.no_grad():
-            self.model.policy.log_std.clamp_(max=most)  # type: ignore[operator, union-attr]
+            self.model.policy.log_std.clamp_(max=most)  # type: ignore[operator]
 
 
 class Watch(BaseCallback):

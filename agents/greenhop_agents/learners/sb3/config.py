@@ -36,13 +36,15 @@ class Sb3Config(BaseModel):
     """Learning rate at the end, in a straight line from `options.learning_rate`; null keeps that."""
     final_noise: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """What may be left at the end of the noise of a policy gradient (`log_std_init`), as a factor."""
+    action_noise: NonNegative | None = None
+    """Standard deviation of the noise on actions while a deterministic algorithm (td3) explores."""
     features: NetworkConfig | None = None
     """Our encoder in front of the algorithm's own network."""
     network: NetworkConfig | None = None
     """Our network instead of the algorithm's own; for ppo."""
-    options: dict[str, Any] = {}  # noqa: RUF012 (pydantic copies it)
-    """Keyword arguments of the algorithm's class, `policy_kwargs` among them. `activation_fn` is a name: `tanh`, `relu`,
-    `silu`, `normed_silu` (layer normalisation first) or `normed_relu`."""
+    options: dict[str, Any] = {}
+    """Keyword arguments of the algorithm's class, `policy_kwargs` among them, whose `activation_fn` is a name: `tanh`,
+    `relu`, `silu`, `normed_silu` (layer normalisation first) or `normed_relu`."""
 
 
 def sb3_config(agent: Mapping[str, Any]) -> Sb3Config:
