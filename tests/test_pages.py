@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TUTORIALS = ("scenario", "data", "agent")
 DAY = "scenario.episode.length_h=24 scenario.years.train=1 scenario.years.val=1 scenario.years.test=1"
 BRIEF = "validation.episodes=1 evaluation.episodes=1"
-TINY_SB3 = "agent.num_envs=2 agent.options.n_steps=24 agent.options.batch_size=48"
+TINY_SB3 = "agent.num_envs=2 agent.group_size=2 agent.options.n_steps=24 agent.options.batch_size=48"
 SHORTER = {  # what is put behind a command that contains the words
     "make demo": f"ARGS='scenario=pair2 total_steps=48 {TINY_SB3} {DAY} {BRIEF} workers=1'",
     "make test": "TESTS=tests/test_stats.py WORKERS=1",

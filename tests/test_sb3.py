@@ -20,11 +20,12 @@ from greenhop_agents.learners.sb3 import (
     EnvTerms,
     HubFeatures,
     HubVecEnv,
+    Quieten,
     as_policy,
-    build_agent,
     build_env,
     build_model,
     learn,
+    sb3_config,
 )
 from greenhop_agents.learners.weights import save_policy
 from greenhop_agents.policies.policy import ActionPolicy
@@ -34,6 +35,16 @@ from greenhop_agents.shelf.runs import load_policy
 from tests.sims import day_sim
 
 SMALL: dict[str, Any] = {"n_steps": 24, "batch_size": 24, "n_epochs": 1, "policy_kwargs": {"net_arch": [16]}}
+
+
+def model_of(env: HubVecEnv, algorithm: str, seed: int, options: dict[str, Any]) -> Any:
+    """A model with these options."""
+    return model_as(env, {"algorithm": algorithm, "num_envs": env.num_envs, "options": options}, seed)
+
+
+def model_as(env: HubVecEnv, agent: dict[str, Any], seed: int) -> Any:
+    """A model as an agent's configuration describes it."""
+    return build_model(env, sb3_config(agent), seed)
 
 
 def test_finished_episodes_carry_the_infos_that_algorithms_read() -> None:
@@ -88,7 +99,7 @@ class Recorder(KVWriter):
 
 
 def test_training_logs_the_usual_tags_and_every_cost_term() -> None:
-    model = build_model(HubVecEnv(day_sim("pair2"), 2), "ppo", 0, "cpu", SMALL)
+    model = model_of(HubVecEnv(day_sim("pair2"), 2), "ppo", 0, SMALL)
     seen = Recorder()
     model.set_logger(Logger(None, [seen]))
     model.learn(96, callback=EnvTerms())
@@ -98,7 +109,7 @@ def test_training_logs_the_usual_tags_and_every_cost_term() -> None:
 
 
 def test_learning_writes_a_tensorboard_file(tmp_path: Path) -> None:
-    model = build_model(HubVecEnv(day_sim("pair2"), 2), "ppo", 0, "cpu", SMALL)
+    model = model_of(HubVecEnv(day_sim("pair2"), 2), "ppo", 0, SMALL)
     learn(model, 48, tmp_path, [])
     assert list(tmp_path.glob("events.out.tfevents.*"))
 
@@ -106,7 +117,7 @@ def test_learning_writes_a_tensorboard_file(tmp_path: Path) -> None:
 def test_the_same_seed_trains_the_same_policy() -> None:
     weights = []
     for _ in range(2):
-        model = build_model(HubVecEnv(day_sim("pair2"), 2, seed=1), "ppo", 1, "cpu", SMALL)
+        model = model_of(HubVecEnv(day_sim("pair2"), 2, seed=1), "ppo", 1, SMALL)
         model.set_logger(Logger(None, []))
         model.learn(96)
         weights.append(torch.nn.utils.parameters_to_vector(model.policy.parameters()))
@@ -116,7 +127,7 @@ def test_the_same_seed_trains_the_same_policy() -> None:
 def test_a_saved_policy_comes_back_with_the_same_actions(tmp_path: Path) -> None:
     sim = day_sim("pair2")
     agent = {"name": "sb3_ppo", "kind": "sb3", "algorithm": "ppo", "num_envs": 2, "options": SMALL}
-    model = build_model(HubVecEnv(sim, 2), "ppo", 3, "cpu", SMALL)
+    model = model_of(HubVecEnv(sim, 2), "ppo", 3, SMALL)
     start_run(tmp_path / "run", OmegaConf.create({"agent": agent, "seed": 3}), sim)
     save_policy(tmp_path / "run", model.policy.state_dict())
     ours, theirs = as_policy(model, "sb3_ppo"), load_policy(tmp_path / "run", sim)
@@ -130,7 +141,7 @@ def test_a_saved_policy_comes_back_with_the_same_actions(tmp_path: Path) -> None
 
 def test_the_policy_is_the_deterministic_action_of_the_model() -> None:
     sim = day_sim("pair2")
-    model = build_model(HubVecEnv(sim, 3), "ppo", 0, "cpu", SMALL)
+    model = model_of(HubVecEnv(sim, 3), "ppo", 0, SMALL)
     obs = HubVecEnv(sim, 3).reset()
     assert isinstance(obs, np.ndarray)
     with torch.no_grad():
@@ -142,10 +153,10 @@ def test_the_policy_is_the_deterministic_action_of_the_model() -> None:
 
 def test_unknown_algorithms_and_keywords_are_user_errors() -> None:
     env = HubVecEnv(day_sim("pair2"), 1)
-    with pytest.raises(ConfigError, match=r"'dqn' is unknown; allowed: ppo, sac, td3, recurrent_ppo, tqc"):
-        build_model(env, "dqn", 0, "cpu", {})
+    with pytest.raises(ConfigError, match=r"algorithm = 'dqn'.*'ppo', 'sac', 'td3', 'recurrent_ppo' or 'tqc'"):
+        model_of(env, "dqn", 0, {})
     with pytest.raises(ConfigError, match=r"agent\.options.*n_step"):
-        build_model(env, "ppo", 0, "cpu", {"n_step": 3})
+        model_of(env, "ppo", 0, {"n_step": 3})
 
 
 HUB: dict[str, Any] = {
@@ -158,7 +169,7 @@ HUB: dict[str, Any] = {
 @pytest.mark.parametrize("reward", ["bill", "accrual"])
 def test_rewards_beyond_price_following_are_zero_for_the_zero_action(reward: str) -> None:
     sim = day_sim("pair2")
-    env = build_env(sim, HUB | {"reward": reward}, seed=0)
+    env = build_env(sim, sb3_config(HUB | {"reward": reward}), seed=0)
     env.reset()
     for t in range(30):  # into the second episode
         _, rewards, dones, infos = env.step(np.zeros((2, sim.action_size), dtype=np.float32))
@@ -171,7 +182,7 @@ def test_rewards_beyond_price_following_are_zero_for_the_zero_action(reward: str
 
 def test_an_encoder_shared_by_the_hubs_starts_at_price_following_learns_and_comes_back(tmp_path: Path) -> None:
     sim = day_sim("pair2")
-    model = build_agent(build_env(sim, HUB, seed=0), HUB, seed=0)
+    model = model_as(build_env(sim, sb3_config(HUB), seed=0), HUB, seed=0)
     obs = HubVecEnv(sim, 2).reset()
     assert isinstance(obs, np.ndarray)
     assert np.abs(model.predict(obs, deterministic=True)[0]).max() < 0.1
@@ -186,7 +197,7 @@ def test_an_encoder_shared_by_the_hubs_starts_at_price_following_learns_and_come
 
 def test_only_ppo_takes_our_networks() -> None:
     with pytest.raises(ConfigError, match="algorithm ppo"):
-        build_agent(HubVecEnv(day_sim("pair2"), 1), {**HUB, "algorithm": "sac", "options": {}}, seed=0)
+        model_as(HubVecEnv(day_sim("pair2"), 1), {**HUB, "algorithm": "sac", "options": {}}, seed=0)
 
 
 OFF_POLICY = {"learning_starts": 4, "batch_size": 8, "gradient_steps": 1, "policy_kwargs": {"net_arch": [16]}}
@@ -207,7 +218,7 @@ def test_our_encoder_stands_in_front_of_any_algorithm_learns_and_comes_back(
     sim = day_sim("pair2")
     features = {"kind": kind, "width": 8, "layers": 1}
     agent = {**HUB, "algorithm": algorithm, "network": None, "features": features, "options": WITH_FEATURES[algorithm]}
-    model = build_agent(build_env(sim, agent, seed=0), agent, seed=0)
+    model = model_as(build_env(sim, sb3_config(agent), seed=0), agent, seed=0)
     extractors = [m for m in model.policy.modules() if isinstance(m, HubFeatures)]
     assert {m.features_dim for m in extractors} == {8 * (len(sim.params.regions) if kind == "region" else 1)}
     before = {name: x.clone() for name, x in extractors[0].named_parameters()}
@@ -221,7 +232,7 @@ def test_our_encoder_stands_in_front_of_any_algorithm_learns_and_comes_back(
 
 def test_a_policy_with_memory_forgets_between_evaluations_and_not_within() -> None:
     sim = day_sim("pair2")
-    model = build_model(HubVecEnv(sim, 2), "recurrent_ppo", 0, "cpu", WITH_FEATURES["recurrent_ppo"])
+    model = model_of(HubVecEnv(sim, 2), "recurrent_ppo", 0, WITH_FEATURES["recurrent_ppo"])
     policy = as_policy(model, "remembers")
     first, second = (evaluate(sim, policy, [1, 9]) for _ in range(2))
     assert [e.totals for e in first] == [e.totals for e in second]
@@ -237,15 +248,43 @@ def test_an_algorithm_of_a_package_that_is_not_there_is_one_line_that_says_how_t
 ) -> None:
     monkeypatch.setitem(sys.modules, "sb3_contrib", None)
     with pytest.raises(ConfigError, match=r"'tqc' needs sb3-contrib, .*pip install 'greenhop\[contrib\]'"):
-        build_model(HubVecEnv(day_sim("pair2"), 1), "tqc", 0, "cpu", {})
+        model_of(HubVecEnv(day_sim("pair2"), 1), "tqc", 0, {})
 
 
-def test_every_preset_judges_an_episode_as_a_whole_beyond_price_following() -> None:
-    presets = [OmegaConf.load(path) for path in sorted((config_dir() / "agent").glob("sb3_*.yaml"))]
+def test_every_preset_judges_an_episode_as_a_whole_and_takes_the_weather_out_of_rewards() -> None:
+    files = sorted((config_dir() / "agent").glob("sb3_*.yaml"))
+    presets = [
+        sb3_config({str(k): v for k, v in dict(OmegaConf.load(path)).items() if k != "defaults"}) for path in files
+    ]
     assert {p.algorithm for p in presets} == set(WITH_FEATURES)
     for preset in presets:
-        assert preset.baseline == "price_follow"
-        reward = "bill" if preset.options.get("gae_lambda") == 1.0 else "accrual"
-        assert OmegaConf.select(preset, "reward", default="bill") == reward
-        on_policy = "gae_lambda" in preset.options
+        assert preset.baseline in ("group", "price_follow")
+        on_policy = "gae_lambda" in preset.options.model_fields_set
+        assert preset.reward == ("bill" if on_policy and preset.options.gae_lambda == 1.0 else "accrual")
         assert preset.options.gamma == 1.0 if on_policy else preset.options.gamma >= 0.99
+
+
+def test_rates_fall_in_a_line_and_activations_have_names() -> None:
+    agent = {
+        "algorithm": "sac",
+        "num_envs": 1,
+        "final_learning_rate": 1e-4,
+        "options": {"learning_rate": 1e-3, "policy_kwargs": {"net_arch": [8], "activation_fn": "normed_silu"}},
+    }
+    model = model_as(HubVecEnv(day_sim("pair2"), 1), agent, 0)
+    assert [model.lr_schedule(left) for left in (1.0, 0.5, 0.0)] == pytest.approx([1e-3, 5.5e-4, 1e-4])
+    hidden = model.critic.q_networks[0][0](torch.randn(4, model.critic.q_networks[0][0].in_features))
+    normed = model.critic.q_networks[0][1](hidden)
+    expected = torch.nn.functional.silu(torch.nn.functional.layer_norm(hidden, (8,)))
+    torch.testing.assert_close(normed, expected)
+    agent["options"]["policy_kwargs"]["activation_fn"] = "gelu"  # type: ignore[index]
+    with pytest.raises(ConfigError, match=r"activation_fn = 'gelu' is unknown; allowed: tanh, relu"):
+        model_as(HubVecEnv(day_sim("pair2"), 1), agent, 0)
+
+
+def test_the_noise_of_a_policy_gradient_falls_to_the_end(tmp_path: Path) -> None:
+    model = model_of(HubVecEnv(day_sim("pair2"), 2), "ppo", 0, SMALL)
+    first = model.policy.log_std.detach().clone()
+    learn(model, 96, tmp_path, [Quieten(0.25, 96)])
+    fallen = model.policy.log_std.detach() - first
+    assert float(fallen.max()) == pytest.approx(float(np.log(0.25)), abs=1e-6)

@@ -32,7 +32,7 @@ CONFIG = {"agent": "toy", "seed": 0}
 NET = {"kind": "mlp", "width": 8, "layers": 1}
 OPTIONS: dict[str, dict[str, Any]] = {
     "shac": {"horizon": 5, "num_envs": 6, "critic_warmup": 1, "network": NET},
-    "ppo": {"horizon": 5, "num_envs": 8, "shaping": False, "network": NET},
+    "ppo": {"horizon": 5, "num_envs": 8, "reward": "bill", "network": NET},
     "es": {"population": 4, "episodes": 2, "network": NET},
 }
 UPDATES = 4

@@ -58,7 +58,7 @@ def test_with_a_driver_the_teacher_speaks_in_states_the_driver_came_through(mome
 
 
 def test_cloning_clairvoyant_plans_beats_price_following_on_days_never_seen(day: Simulator) -> None:
-    learner = learner_on(day, "ppo", {"num_envs": 1, "horizon": 1, "network": {"width": 32, "layers": 1}}, 0)
+    learner = learner_on(day, "ppo", {"num_envs": 8, "horizon": 1, "network": {"width": 32, "layers": 1}}, 0)
     actor = learner.actor
     config = parse_warm_start({"teacher": "optimal", "episodes": 24, "epochs": 15, "batch_size": 128})
     losses = warm_start(day, actor.act, actor.parameters(), config, 0, ignore)
@@ -83,11 +83,11 @@ def test_in_later_rounds_the_learner_drives(moment: Simulator) -> None:
 QUICK = ["agent.warm_start.teacher=greenest", "agent.warm_start.episodes=2", "agent.warm_start.epochs=2"]
 OFF_POLICY = ["agent.options.learning_starts=8", "agent.options.gradient_steps=1", "agent.options.batch_size=8"]
 LEARNERS = {
-    "ppo": ["agent.options.num_envs=4", "agent.options.horizon=3"],
+    "ppo": ["agent.options.num_envs=4", "agent.options.group_size=2", "agent.options.horizon=3"],
     "shac": ["agent.options.num_envs=4"],
-    "sb3_ppo": ["agent.num_envs=4", "agent.options.n_steps=6", "agent.options.batch_size=24"],
-    "sb3_sac": ["agent.num_envs=4", *OFF_POLICY],
-    "sb3_td3": ["agent.num_envs=4", *OFF_POLICY],
+    "sb3_ppo": ["agent.num_envs=4", "agent.group_size=2", "agent.options.n_steps=6", "agent.options.batch_size=24"],
+    "sb3_sac": ["agent.num_envs=4", "agent.group_size=2", *OFF_POLICY],
+    "sb3_td3": ["agent.num_envs=4", "agent.group_size=2", *OFF_POLICY],
 }
 
 

@@ -18,7 +18,7 @@ from greenhop_agents.scoring.evaluate import evaluate
 from tests.agents.toy import STEPS, A, B, Toy, learner_on, toy_learner, toy_score
 
 NET = {"kind": "mlp", "width": 32, "layers": 2}
-UNPRICED = {"shaping": False}  # the toy has no terminal prices
+UNPRICED = {"reward": "bill", "baseline": "price_follow", "group_size": 1}  # the toy has no terminal prices
 CLOSE = 95.0  # % of the saving that the Riccati solution makes
 CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "shac": ("shac", {"horizon": 4, "learning_rate": 1e-2, "critic_warmup": 10, "num_envs": 64, "network": NET}, 35),
@@ -26,6 +26,11 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "ppo": (
         "ppo",
         {"horizon": 12, "num_envs": 128, "learning_rate": 3e-3, "network": NET | {"log_std": -0.7}} | UNPRICED,
+        15,
+    ),
+    "ppo in groups": (
+        "ppo",
+        {"horizon": 12, "num_envs": 128, "learning_rate": 3e-3, "network": NET | {"log_std": -0.7}, "reward": "bill"},
         15,
     ),
 }
@@ -174,3 +179,34 @@ def test_a_captured_update_is_the_update_and_waits_for_nothing(kind: str) -> Non
 def test_a_graph_of_an_update_needs_a_gpu() -> None:
     with pytest.raises(ConfigError, match=r"graph = true needs device=cuda, not cpu"):
         toy_learner("shac", {"graph": True})
+
+
+def test_a_group_lives_the_same_weeks_and_its_rewards_count_beyond_the_others() -> None:
+    learner = toy_learner("ppo", {"horizon": STEPS, "num_envs": 12, "group_size": 4, "reward": "bill", "network": NET})
+    for _ in range(2):  # before and after the first episodes have ended
+        begun = learner.fleet.carry.state.world_row.reshape(-1, 4)
+        assert (begun == begun[:, :1]).all()
+        assert len(begun[:, 0].unique()) == 3
+        rollout, learner.fleet = ppo.collect(learner)
+    torch.testing.assert_close(rollout.reward.reshape(STEPS, 3, 4).sum(-1), torch.zeros(STEPS, 3), atol=1e-5, rtol=0.0)
+    paid = -rollout.reported[..., 0].reshape(STEPS, 3, 4)
+    others = (paid.sum(-1, keepdim=True) - paid) / 3.0
+    torch.testing.assert_close(rollout.reward.reshape(STEPS, 3, 4), paid - others)
+
+
+def test_noise_and_divergence_fall_to_the_end() -> None:
+    options = {"horizon": STEPS, "num_envs": 8, "reward": "bill", "network": NET, "final_noise": 0.25}
+    learner = toy_learner("ppo", {**options, "target_kl": 0.06, "final_target_kl": 0.01})
+    told = [learner.learn_once(done) for done in (0.0, 0.5, 1.0)]
+    noise = [float(m["train/std"]) for m in told]
+    assert noise[0] > noise[1] > noise[2]
+    assert [float(m["train/target_kl"]) for m in told] == pytest.approx([0.06, 0.035, 0.01])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"num_envs": 12}, "multiple of group_size = 8"), ({"group_size": 1}, "needs others to compare with")],
+)
+def test_groups_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        toy_learner("ppo", options)

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from greenhop.episode.decoders.base import split_action
 from greenhop.episode.simulator import Simulator, build_simulator
-from greenhop.errors import ConfigError
 from greenhop.scenario.config import ScenarioConfig
 from greenhop.scenario.find import load_scenario
 from greenhop_agents.learners.networks import (
@@ -17,7 +16,6 @@ from greenhop_agents.learners.networks import (
     build_critic,
     entropy,
     log_prob,
-    parse_network,
 )
 
 BATCH = 3
@@ -121,8 +119,3 @@ def test_log_prob_and_entropy_match_torch() -> None:
     expected, spread = normal.log_prob(bid), normal.entropy()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(log_prob(bid, mean, log_std), expected.sum(-1))
     torch.testing.assert_close(entropy(log_std), spread[0].sum())
-
-
-def test_a_misspelt_network_setting_is_refused() -> None:
-    with pytest.raises(ConfigError, match="widht"):
-        parse_network({"widht": 64})

@@ -19,7 +19,7 @@ from greenhop_agents.learners.parallel import join_team
 from tests.agents.toy import STARTS, STEPS, Toy, learner_on
 torch.set_num_threads(1)
 net = {"kind": "mlp", "width": 8, "layers": 1}
-options = {"horizon": 6, "num_envs": 16, "batches": 2, "shaping": False, "network": net, "compile": False}
+options = {"horizon": 6, "num_envs": 16, "batches": 2, "reward": "bill", "network": net, "compile": False}
 team = join_team()
 learner = learner_on(Toy().as_simulator(), "ppo", options, team=team, reference=torch.zeros(STARTS, STEPS))
 with torch.no_grad():  # processes that come apart are brought together again

@@ -50,7 +50,13 @@ def test_a_published_policy_is_loaded_by_name_and_acts_as_its_run(runs: list[Pat
 
 
 def test_an_sb3_agent_is_published_as_any_other(tmp_path: Path) -> None:
-    sb3 = ["agent=sb3_ppo", "agent.num_envs=4", "agent.options.n_steps=6", "agent.options.batch_size=24"]
+    sb3 = [
+        "agent=sb3_ppo",
+        "agent.num_envs=4",
+        "agent.group_size=2",
+        "agent.options.n_steps=6",
+        "agent.options.batch_size=24",
+    ]
     run = tmp_path / "run"
     policy = train(config_of(run, [*SMALL, *sb3, "total_steps=24", "evaluation.episodes=1"]), ignore)
     rows = [{"policy": name, "cost_cny": 1.0} for name in ("price_follow", "sb3_ppo")]

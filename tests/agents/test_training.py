@@ -33,7 +33,7 @@ SMALL = [
     "device=cpu",
 ]
 NATIVE = ["agent.options.num_envs=4", "agent.options.network.width=8", "agent.options.network.layers=1"]
-PPO = [*SMALL, "agent=ppo", *NATIVE, "agent.options.horizon=3", "total_steps=48"]
+PPO = [*SMALL, "agent=ppo", *NATIVE, "agent.options.group_size=2", "agent.options.horizon=3", "total_steps=48"]
 SHAC = [*SMALL, "agent=shac", *NATIVE, "agent.options.horizon=3", "++agent.options.critic_warmup=1", "total_steps=48"]
 
 
@@ -100,7 +100,14 @@ SB3 = {"ppo": ON_POLICY, "recurrent_ppo": ON_POLICY, "sac": OFF_POLICY, "td3": O
 @pytest.mark.parametrize("algorithm", SB3)
 def test_an_sb3_agent_keeps_its_best_policy_weights_on_the_way_and_curves(algorithm: str, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    own = [f"agent=sb3_{algorithm}", "agent.num_envs=4", "total_steps=48", "validation.bound=true", *SB3[algorithm]]
+    own = [
+        f"agent=sb3_{algorithm}",
+        "agent.num_envs=4",
+        "agent.group_size=2",
+        "total_steps=48",
+        "validation.bound=true",
+        *SB3[algorithm],
+    ]
     notes: list[str] = []
     config = config_of(folder, [*SMALL, *own])
     policy = train(config, lambda _, __, note="": notes.append(note))
@@ -122,7 +129,7 @@ def test_an_sb3_agent_keeps_its_best_policy_weights_on_the_way_and_curves(algori
 
 
 def test_a_policy_with_memory_is_not_cloned(tmp_path: Path) -> None:
-    own = ["agent=sb3_recurrent_ppo", "agent.num_envs=4", "total_steps=48", *ON_POLICY]
+    own = ["agent=sb3_recurrent_ppo", "agent.num_envs=4", "agent.group_size=2", "total_steps=48", *ON_POLICY]
     with pytest.raises(ConfigError, match="remembers earlier steps"):
         train(config_of(tmp_path / "run", [*SMALL, *own, "agent.warm_start.teacher=stay"]), ignore)
     assert not (tmp_path / "run").exists()

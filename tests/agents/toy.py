@@ -104,5 +104,5 @@ def learner_on(sim: Simulator, kind: str, options: dict[str, Any], seed: int = 0
 
 def toy_learner(kind: str, options: dict[str, Any], seed: int = 0, toy: Toy | None = None) -> Any:
     """A new learner on the toy, whose step has no machine code."""
-    sim, reference = (toy or Toy()).as_simulator(), torch.zeros(STARTS, STEPS)
-    return learner_on(sim, kind, {"compile": False, **options}, seed, reference=reference)
+    more = {"reference": torch.zeros(STARTS, STEPS)} if kind != "es" else {}
+    return learner_on((toy or Toy()).as_simulator(), kind, {"compile": False, **options}, seed, **more)

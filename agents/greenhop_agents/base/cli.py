@@ -19,7 +19,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from greenhop.errors import ConfigError, GreenhopError, one_line
 from greenhop.files import write_json as write_whole

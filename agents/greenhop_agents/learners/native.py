@@ -15,6 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError, one_line
 from greenhop.physics.rewards import REPORTED
+from greenhop.physics.state import COST_TERMS
 from greenhop.scenario.config import describe
 from greenhop.scenario.limits import Limited
 from greenhop_agents.learners.algorithm import Agent, Algorithm, Run
@@ -119,7 +120,9 @@ class Native(Algorithm):
                 began, before = perf_counter(), run.steps
                 metrics = self.learn_once(before / run.total_steps)
                 run.steps += self.frames
-                curves.write(scalars(metrics) | {"time/fps": self.frames / (perf_counter() - began)})
+                told = scalars(metrics)
+                told["rollout/ep_rew_mean"] = -bill_of(told) / self.sim.params.cost_scale_cny
+                curves.write(told | {"time/fps": self.frames / (perf_counter() - began)})
                 if _due(run, before, run.validate_every):
                     curves.write(self._validate(run))
                 if _due(run, before, max(1, run.total_steps // CHECKPOINTS)):
@@ -164,22 +167,22 @@ class Curves:
             self._writer.close()
 
 
+def bill_of(told: Mapping[str, float]) -> float:
+    """CNY: the sum of the terms among the scalars of an update."""
+    return sum(told[f"env/{term}_cny"] for term in COST_TERMS)
+
+
 def scalars(metrics: Mapping[str, Tensor]) -> dict[str, float]:
     """Metrics of one update on the host, in one copy."""
     return dict(zip(metrics, torch.stack([x.float() for x in metrics.values()]).tolist(), strict=True))
 
 
-def episode_metrics(steps: int, saving: Tensor, reported: Tensor) -> dict[str, Tensor]:
-    """What an episode of `steps` steps would earn and do at the present pace.
-
-    `rollout/ep_rew_mean` is its saving over price following, in rewards; `env/*` are the terms of its bill and its
-    quantities, by the names of `REPORTED`.
+def episode_metrics(steps: int, reported: Tensor) -> dict[str, Tensor]:
+    """What an episode of `steps` steps does at the present pace: `env/*`, by the names of `REPORTED`.
 
     Args:
         steps: of an episode.
-        saving: `[h, B]` rewards beyond those of price following.
-        reported: `[h, B, len(REPORTED)]` of the same steps.
+        reported: `[h, B, len(REPORTED)]` of the steps of an update.
     """
     means = (reported.mean((0, 1)) * steps).unbind()
-    env = {f"env/{name}": x for name, x in zip(REPORTED, means, strict=True)}
-    return {"rollout/ep_rew_mean": saving.mean() * steps} | env
+    return {f"env/{name}": x for name, x in zip(REPORTED, means, strict=True)}

@@ -18,7 +18,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from greenhop.episode.simulator import Simulator
-from greenhop.errors import ConfigError
 from greenhop.scenario.config import Count
 from greenhop.scenario.limits import Limited
 from greenhop_agents.learners.hub_graph import Graph, bid_kinds, build_graph
@@ -234,11 +233,3 @@ def build_critic(sim: Simulator, config: NetworkConfig) -> nn.Module:
     if config.kind != "region":
         return FlatCritic(sim.obs_size, config.width, config.layers).to(sim.params.device)
     return RegionCritic(build_graph(sim), config.width, config.layers).to(sim.params.device)
-
-
-def parse_network(data: object) -> NetworkConfig:
-    """Check the `network` block of an agent's configuration."""
-    try:
-        return NetworkConfig.model_validate(data)
-    except ValueError as error:
-        raise ConfigError(f"agent.network: {error}") from None

@@ -48,7 +48,7 @@ class Fleet:
     carry: Carry
     obs: Tensor  # [B, O] of the carry
     t: NDArray[np.int64]  # [B] step in the episode
-    env: Tensor  # [B] int64 number of each environment, which its starts follow from
+    env: Tensor  # [B] int64 number of each group of environments, which their starts follow from
     episode: Tensor  # [B] int64 episodes begun so far
     seed: int
 
@@ -69,12 +69,22 @@ class Stepped:
     final_obs: Tensor  # [B, O] its observation
 
 
-def launch(sim: Simulator, num_envs: int, seed: int, every: int | None = None, first_env: int = 0) -> Fleet:
+def launch(
+    sim: Simulator, num_envs: int, seed: int, every: int | None = None, first_env: int = 0, group: int = 1
+) -> Fleet:
     """Begin `num_envs` episodes; with `every`, staggered so that together they cover the whole episode.
 
-    Staggering runs price following (the zero action) until environment i has reached step `every·i mod T`.
+    Staggering runs price following (the zero action) until group g has reached step `every·g mod T`.
+
+    Args:
+        sim: the simulator.
+        num_envs: how many environments.
+        seed: that their starts follow from.
+        every: steps between the places of neighbouring groups; None begins all at their first step.
+        first_env: number of the first environment among those of all processes.
+        group: environments that live the same episodes.
     """
-    env = torch.arange(first_env, first_env + num_envs, device=sim.params.device)
+    env = torch.arange(first_env, first_env + num_envs, device=sim.params.device) // group
     carry = _fresh(sim, seed, env, torch.zeros_like(env))
     fleet = Fleet(
         carry=carry,

@@ -17,7 +17,6 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, vmap
 
-from greenhop.engines.price_follow import price_follow_rewards
 from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
 from greenhop.gym.tensor_env import TensorVectorEnv
@@ -60,7 +59,6 @@ class Es(Native):
     actor: Actor  # its weights are θ
     optimiser: torch.optim.Optimizer
     generator: Generator
-    reference: Tensor  # [E] what price following earns in an episode
     update: int = field(default=0)
 
     @classmethod
@@ -70,7 +68,6 @@ class Es(Native):
         agent: Agent,
         seed: int,
         team: Team = Team(),  # noqa: B008 (frozen)
-        reference: Tensor | None = None,
     ) -> Self:
         """The first θ, a network that hardly bids at all."""
         config: EsConfig = cls.options_of(agent)
@@ -85,7 +82,6 @@ class Es(Native):
             actor=actor,
             optimiser=torch.optim.Adam(actor.mean.parameters(), config.learning_rate),
             generator=Generator(sim.params.device).manual_seed(seed),
-            reference=(price_follow_rewards(sim) if reference is None else reference).sum(1),
         )
 
     @property
@@ -121,11 +117,10 @@ class Es(Native):
         self.optimiser.param_groups[0]["lr"] = c.learning_rate * fall
         self.optimiser.step()
         self.update += 1
-        steps, saving = self.sim.params.steps, reward - self.reference[starts]
         return {
-            "train/std": saving.new_tensor(std),
-            "train/best_of_generation": saving.mean(1).max(),
-        } | episode_metrics(1, saving, reported.unsqueeze(0) * steps)
+            "train/std": reward.new_tensor(std),
+            "train/best_of_generation": (reward.mean(1) - reward.mean()).max(),
+        } | episode_metrics(self.sim.params.steps, reported.unsqueeze(0))
 
     def _draw(self, shape: torch.Size) -> Tensor:
         """`[P, …]` noise in pairs of opposite signs."""

@@ -2,9 +2,11 @@
 
     L(θ) = −mean min(ρ·A, clip(ρ, 1−ε, 1+ε)·A) + c_v·mean (V − R)² − c_e·H,   ρ = π_θ(bid|o) / π_old(bid|o)
 
-The Gaussian lives on bids; `tanh` belongs to the environment, so it needs no Jacobian. Rewards count beyond what price
-following earns, and include the change of the state's potential. The learning rate is a tensor that
-follows the measured KL divergence.
+The Gaussian lives on bids; `tanh` belongs to the environment, so it needs no Jacobian. Environments of a group live the
+same episodes, and a reward counts beyond the mean of the others in its group: weather, which moves a bill far more than
+any decision, cancels (input-driven baselines, Mao et al., 2019). Rewards accrue: they include the change of the state's
+potential (`greenhop.physics.rewards`). The learning rate is a tensor that follows the measured KL divergence; noise and
+divergence fall to the end of training, because a policy under noise is not the policy without.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from torch import Generator, Tensor, nn
 
 from greenhop.engines.price_follow import at, price_follow_rewards
 from greenhop.episode.simulator import Simulator
+from greenhop.errors import ConfigError
+from greenhop.gym.pay import Baseline, beyond_others
 from greenhop.physics.rewards import RewardKind, gain
 from greenhop.scenario.config import Count, NonNegative, Positive
 from greenhop_agents.learners.actor_critic import ActorCritic, Tuned, check_graph
@@ -28,6 +32,7 @@ from greenhop_agents.learners.networks import (
     NetworkConfig,
     build_actor,
     build_critic,
+    cosine,
     entropy,
     log_prob,
     matrix_products,
@@ -62,14 +67,24 @@ class PpoConfig(NativeOptions):
     """Weight of the critic's loss."""
     learning_rate: Positive = 1e-3
     """Step size of Adam at the start; it follows `target_kl`."""
-    target_kl: Positive | None = 0.02
-    """Divergence per update that the learning rate is steered to; null keeps the learning rate."""
+    target_kl: Positive | None = 0.06
+    """Divergence per minibatch that the learning rate is steered to, at the start; null keeps the learning rate."""
+    final_target_kl: Positive = 0.006
+    """The same at the end; it falls along half a cosine."""
+    final_noise: Annotated[float, Field(gt=0.0, le=1.0)] = 0.3
+    """What is left of the noise on bids at the end, as a factor; it falls along half a cosine."""
+    baseline: Baseline = "group"
+    """What is subtracted from rewards: the mean of the others in the group, what price following earns in the same step
+    of the same episode, or nothing."""
+    group_size: Count = 8
+    """Environments that live the same episodes; divides `num_envs`."""
     critic_warmup: Annotated[int, Field(ge=0)] = 0
     """Updates before the actor follows the critic; some after a warm start, or it is unlearnt."""
     max_grad_norm: Positive = 1.0
     """Norm that gradients are cut to."""
-    shaping: bool = True
-    """Whether rewards include the change of what waiting work and stored energy are worth at terminal prices."""
+    reward: RewardKind = "accrual"
+    """Minus the bill of a step; or with the change of what waiting work and stored energy are worth at terminal
+    prices."""
     bf16: bool = False
     """Whether networks are updated in bfloat16 where that is safe."""
     tf32: bool = False
@@ -94,6 +109,8 @@ class Ppo(ActorCritic):
     learning_rate: Tensor
     team: Team
     scale: Tensor  # running root mean square of returns: the critic's unit
+    noise: Tensor  # factor of the noise now
+    target_kl: Tensor  # now
 
     @classmethod
     def build(
@@ -106,11 +123,9 @@ class Ppo(ActorCritic):
     ) -> Self:
         """Networks, optimiser, a staggered fleet; every process of a team builds the same networks and its own part."""
         config: PpoConfig = cls.options_of(agent)
-        if config.graph:
-            check_graph(sim, config)
+        _check(sim, config)
         torch.manual_seed(seed)
         device = sim.params.device
-        paid: RewardKind = "accrual" if config.shaping else "bill"
         actor, critic = build_actor(sim, config.network), build_critic(sim, config.network)
         rate = torch.tensor(config.learning_rate, device=device)
         on_gpu = device.type == "cuda"
@@ -124,13 +139,20 @@ class Ppo(ActorCritic):
             critic=critic,
             optimiser=torch.optim.Adam(parameters, lr=rate, capturable=on_gpu, foreach=on_gpu, eps=1e-5),
             learning_rate=rate,
-            fleet=launch(sim, mine.stop - mine.start, seed, config.horizon, mine.start),
+            fleet=launch(sim, mine.stop - mine.start, seed, config.horizon, mine.start, config.group_size),
             step=ticker(sim, config.compile, derivative=False),
             generator=Generator(device).manual_seed(seed),
-            reference=price_follow_rewards(sim, paid) if reference is None else reference,
+            reference=_reference(sim, config) if reference is None else reference,
             team=team,
             scale=torch.ones((), device=device),
+            noise=torch.ones((), device=device),
+            target_kl=torch.full((), config.target_kl or 0.0, device=device),
         )
+
+    def bids(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean `[B, A]` and log standard deviation `[A]` of the bids that are tried now."""
+        mean, log_std = self.actor(obs)
+        return mean, log_std + self.noise.log()
 
     def begin(self) -> None:
         """Every process starts from the actor of the first one."""
@@ -144,6 +166,13 @@ class Ppo(ActorCritic):
         """One for both."""
         return {"both": (self.optimiser, self.learning_rate)}
 
+    def schedule(self, done: float) -> None:
+        """Noise and divergence fall along half a cosine."""
+        c = self.config
+        self.noise.fill_(cosine(1.0, c.final_noise, done))
+        if c.target_kl is not None:
+            self.target_kl.fill_(cosine(c.target_kl, c.final_target_kl, done))
+
     def extras(self) -> dict[str, Tensor]:
         """The critic's unit."""
         return {"scale": self.scale}
@@ -151,7 +180,25 @@ class Ppo(ActorCritic):
     def once(self) -> dict[str, Tensor]:
         """One rollout and its update."""
         rollout, self.fleet = collect(self)
-        return update(self, rollout) | episode_metrics(self.sim.params.steps, rollout.reward, rollout.reported)
+        return update(self, rollout) | episode_metrics(self.sim.params.steps, rollout.reported)
+
+
+def _check(sim: Simulator, config: PpoConfig) -> None:
+    if config.graph:
+        check_graph(sim, config)
+    if config.num_envs % config.group_size:
+        raise ConfigError(
+            f"agent.options.num_envs = {config.num_envs} must be a multiple of group_size = {config.group_size}"
+        )
+    if config.baseline == "group" and config.group_size < 2:
+        raise ConfigError("agent.options.baseline = 'group' needs others to compare with: group_size = 2 or more")
+
+
+def _reference(sim: Simulator, config: PpoConfig) -> Tensor:
+    """`[E, T]` what price following earns, where that is the baseline."""
+    if config.baseline == "price_follow":
+        return price_follow_rewards(sim, config.reward)
+    return torch.zeros(0, sim.params.steps, device=sim.params.device)
 
 
 @dataclass(frozen=True)
@@ -184,16 +231,19 @@ def collect(agent: Ppo) -> tuple[Rollout, Fleet]:
     sim, c, fleet, mine = agent.sim, agent.config, agent.fleet, agent.team.share(agent.config.num_envs)
     rows: list[tuple[Tensor, ...]] = []
     for _ in range(c.horizon):
-        obs, usual = fleet.obs, at(agent.reference, sim, fleet.carry)
-        mean, log_std = agent.actor(obs)
+        obs, before = fleet.obs, fleet.carry
+        mean, log_std = agent.bids(obs)
         eps = torch.randn(c.num_envs, mean.shape[1], generator=agent.generator, device=mean.device)[mine]
         bid = mean + torch.exp(log_std) * eps
-        before = fleet.carry.state
         fleet, stepped = advance(sim, fleet, torch.tanh(bid), agent.step)
-        reward = stepped.reward - usual
-        if c.shaping:
-            reward = reward + gain(sim.params, before, stepped.final.state)
-        value, after = agent.critic(obs) * agent.scale, torch.zeros_like(usual)
+        reward = stepped.reward
+        if c.reward == "accrual":
+            reward = reward + gain(sim.params, before.state, stepped.final.state)
+        if c.baseline == "group":
+            reward = beyond_others(reward, c.group_size)
+        elif c.baseline == "price_follow":
+            reward = reward - at(agent.reference, sim, before)
+        value, after = agent.critic(obs) * agent.scale, torch.zeros_like(reward)
         if not sim.params.prices_end and stepped.ended.any():
             after = agent.critic(stepped.final_obs) * agent.scale
         ends = stepped.final.state.t >= sim.params.steps
@@ -227,7 +277,8 @@ def update(agent: Ppo, rollout: Rollout) -> dict[str, Tensor]:
     losses = Losses(*(total / (c.epochs * c.batches)).unbind())
     return {f"train/{name}": x for name, x in losses._asdict().items()} | {
         "train/learning_rate": agent.learning_rate.clone(),
-        "train/std": agent.actor.log_std.detach().exp().mean(),
+        "train/std": agent.actor.log_std.detach().exp().mean() * agent.noise,
+        "train/target_kl": agent.target_kl.clone(),
     }
 
 
@@ -238,7 +289,7 @@ def _minibatch(
     c, warming = agent.config, agent.update < agent.warmup
     obs, bid, old, adv = (x[where].flatten(0, 1) for x in (rollout.obs, rollout.bid, rollout.log_prob, advantage))
     with torch.autocast(obs.device.type, torch.bfloat16, enabled=c.bf16, cache_enabled=False):
-        mean, log_std = agent.actor(obs)
+        mean, log_std = agent.bids(obs)
         value = agent.critic(obs)
     log_ratio = log_prob(bid, mean.float(), log_std) - old
     ratio = log_ratio.exp()
@@ -256,12 +307,12 @@ def _minibatch(
         kl = agent.team.mean(((ratio - 1.0) - log_ratio).mean())
         clipped = ((ratio - 1.0).abs() > c.clip_coef).float().mean()
         if not warming:
-            adapt(agent.learning_rate, kl, c.target_kl)
+            adapt(agent.learning_rate, kl, None if c.target_kl is None else agent.target_kl)
     agent.optimiser.step()
     return Losses(policy_loss.detach(), value_loss.detach(), kl, clipped, norm)
 
 
-def adapt(learning_rate: Tensor, kl: Tensor, target_kl: float | None) -> None:
+def adapt(learning_rate: Tensor, kl: Tensor, target_kl: Tensor | float | None) -> None:
     """Slow down where the policy moved more than twice the target, speed up where less than half; in place, no sync."""
     if target_kl is None:
         return

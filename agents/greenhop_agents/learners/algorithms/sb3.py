@@ -16,13 +16,15 @@ from greenhop_agents.learners.parallel import Team
 from greenhop_agents.learners.sb3 import (
     HubVecEnv,
     Keep,
+    Quieten,
+    Sb3Config,
     Validate,
     Watch,
     as_policy,
-    build_agent,
     build_env,
+    build_model,
     learn,
-    parse_agent,
+    sb3_config,
     sync_targets,
 )
 from greenhop_agents.policies.policy import Policy
@@ -35,22 +37,24 @@ class Sb3(Algorithm):
     """A model of Stable-Baselines3, with SB3's own training loop."""
 
     name: str
+    config: Sb3Config
     model: Any  # of a class of SB3
 
     @classmethod
     def build(cls, sim: Simulator, agent: Agent, seed: int, team: Team = Team()) -> Self:  # noqa: B008 (frozen)
         """The model and environments that the configuration describes."""
-        return cls(agent["name"], build_agent(build_env(sim, agent, seed), agent, seed))
+        config = sb3_config(agent)
+        return cls(agent["name"], config, build_model(build_env(sim, config, seed), config, seed))
 
     @classmethod
     def check(cls, agent: Agent) -> None:
         """What SB3 does not check, or only by assertions."""
-        parse_agent(agent)
+        sb3_config(agent)
 
     @classmethod
     def load(cls, agent: Agent, weights: Mapping[str, Tensor], sim: Simulator) -> Policy:
         """The network is built anew as configured, nothing is unpickled."""
-        model = build_agent(HubVecEnv(sim, agent["num_envs"]), agent, seed=0)
+        model = build_model(HubVecEnv(sim, 1), sb3_config(agent), seed=0)
         try:
             model.policy.load_state_dict(dict(weights))
         except RuntimeError as error:
@@ -85,7 +89,9 @@ class Sb3(Algorithm):
                 return not stop.asked
 
             kept = Keep(run.folder / "checkpoints", max(1, run.total_steps // KEPT))
-            watchers: list[Watch | Validate | Keep] = [Watch(tick), kept]
+            watchers: list[Watch | Validate | Keep | Quieten] = [Watch(tick), kept]
+            if self.config.final_noise < 1.0:
+                watchers.append(Quieten(self.config.final_noise, run.total_steps))
             if run.validation is not None:
                 watchers.append(Validate(run.validation, self.name, every=run.validate_every))
             learn(self.model, run.total_steps, run.folder / "tensorboard", watchers)

@@ -121,7 +121,7 @@ class Shac(ActorCritic):
             fleet=launch(sim, config.num_envs, seed, config.horizon or None),
             step=ticker(sim, config.compile, derivative=True),
             generator=Generator(device).manual_seed(seed),
-            reference=price_follow_rewards(sim) if reference is None else reference,
+            reference=_reference(sim, config) if reference is None else reference,
             actor_rate=actor_rate,
             critic_rate=critic_rate,
             noise=noise,
@@ -178,7 +178,14 @@ class Shac(ActorCritic):
                 metrics["train/value_loss"] = update_critic(self, window)
         self.fleet = fleet
         self.update += 1
-        return metrics | episode_metrics(self.sim.params.steps, window.reward, window.reported)
+        return metrics | episode_metrics(self.sim.params.steps, window.reported)
+
+
+def _reference(sim: Simulator, config: ShacConfig) -> Tensor:
+    """`[E, T]` what price following earns, which takes the weather out of the critic's targets, where there is one."""
+    if 0 < config.horizon < sim.params.steps:
+        return price_follow_rewards(sim)
+    return torch.zeros(1, 1, device=sim.params.device)
 
 
 @dataclass(frozen=True)
@@ -201,7 +208,8 @@ def collect(agent: Shac) -> tuple[Window, Fleet]:
     total = torch.zeros_like(discount)
     steps: list[tuple[Tensor, ...]] = []
     for _ in range(h):
-        obs, usual = fleet.obs, at(agent.reference, sim, fleet.carry)
+        obs = fleet.obs
+        usual = at(agent.reference, sim, fleet.carry) if agent.cut else 0.0
         fleet, stepped = advance(sim, fleet, explore(agent.actor, obs, agent.noise, agent.generator), agent.step)
         reward = stepped.reward - usual
         total = total + discount * reward

@@ -1,9 +1,9 @@
 """Stable-Baselines3 on the batched simulator: the `VecEnv` adapter, our networks, callbacks, models and policies."""
 
-from greenhop_agents.learners.sb3.callbacks import EnvTerms, Keep, Validate, Watch
-from greenhop_agents.learners.sb3.models import build_agent, build_env, build_model, learn, sync_targets
+from greenhop_agents.learners.sb3.callbacks import EnvTerms, Keep, Quieten, Validate, Watch
+from greenhop_agents.learners.sb3.config import Sb3Config, sb3_config
+from greenhop_agents.learners.sb3.models import build_env, build_model, learn, sync_targets
 from greenhop_agents.learners.sb3.policies import HubFeatures, HubPolicy, as_policy
-from greenhop_agents.learners.sb3.settings import parse_agent
 from greenhop_agents.learners.sb3.vec_env import HubVecEnv
 
 __all__ = [
@@ -12,13 +12,14 @@ __all__ = [
     "HubPolicy",
     "HubVecEnv",
     "Keep",
+    "Quieten",
+    "Sb3Config",
     "Validate",
     "Watch",
     "as_policy",
-    "build_agent",
     "build_env",
     "build_model",
     "learn",
-    "parse_agent",
+    "sb3_config",
     "sync_targets",
 ]

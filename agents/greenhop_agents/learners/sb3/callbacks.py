@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from greenhop.physics.rewards import REPORTED
+from greenhop_agents.learners.networks import cosine
 from greenhop_agents.learners.sb3.policies import as_policy
 from greenhop_agents.learners.validation import Validation
 from greenhop_agents.learners.weights import save_weights
@@ -35,6 +38,25 @@ class EnvTerms(BaseCallback):
         for name in REPORTED if self._finished else ():
             self.logger.record(f"env/{name}", float(np.mean([totals[name] for totals in self._finished])))
         self._finished.clear()
+
+
+class Quieten(BaseCallback):
+    """Lets the noise of a policy gradient fall to `final` of what it was, along half a cosine of the training."""
+
+    def __init__(self, final: float, total_steps: int) -> None:
+        super().__init__()
+        self._final, self._total = final, total_steps
+
+    def _on_training_start(self) -> None:
+        self._first = self.model.policy.log_std.detach().clone()  # type: ignore[operator]
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        most = self._first + math.log(cosine(1.0, self._final, self.num_timesteps / self._total))
+        with torch.no_grad():
+            self.model.policy.log_std.clamp_(max=most)  # type: ignore[operator]
 
 
 class Watch(BaseCallback):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.noise import NormalActionNoise
 
 from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError, one_line
 from greenhop_agents.learners.sb3.callbacks import EnvTerms
+from greenhop_agents.learners.sb3.config import Sb3Config, keyword_arguments
 from greenhop_agents.learners.sb3.policies import HubFeatures, HubPolicy
 from greenhop_agents.learners.sb3.vec_env import HubVecEnv
 
@@ -26,12 +29,10 @@ def algorithm_of(name: str) -> type[BaseAlgorithm]:
     """The class of an algorithm.
 
     Raises:
-        ConfigError: an unknown name, or one of sb3-contrib where that is not installed.
+        ConfigError: it is of sb3-contrib, which is not installed.
     """
     if name in ALGORITHMS:
         return ALGORITHMS[name]
-    if name not in CONTRIB:
-        raise ConfigError(f"agent.algorithm = {name!r} is unknown; allowed: {', '.join([*ALGORITHMS, *CONTRIB])}")
     try:
         return getattr(import_module("sb3_contrib"), CONTRIB[name])  # type: ignore[no-any-return]
     except ImportError:
@@ -40,51 +41,41 @@ def algorithm_of(name: str) -> type[BaseAlgorithm]:
         ) from None
 
 
-def build_model(
-    env: HubVecEnv,
-    algorithm: str,
-    seed: int,
-    device: str,
-    options: Mapping[str, Any],
-    network: Mapping[str, Any] | None = None,
-    features: Mapping[str, Any] | None = None,
-) -> BaseAlgorithm:
-    """A model of SB3 or sb3-contrib; `options` are keyword arguments of the algorithm.
+def build_model(env: HubVecEnv, config: Sb3Config, seed: int) -> BaseAlgorithm:
+    """A model of SB3 or sb3-contrib on the environments.
 
-    Without `network` and `features` the policy is SB3's own MLP. `features` (keys of `NetworkConfig`) puts our encoder
-    in front of it, for any algorithm; `network` replaces the whole policy of PPO by ours.
+    Without `network` and `features` the policy is SB3's own MLP. `features` puts our encoder in front of it, for any
+    algorithm; `network` replaces the whole policy of PPO by ours.
 
     Raises:
         ConfigError: unknown algorithm or keyword, or a network the algorithm cannot have.
     """
-    kind = algorithm_of(algorithm)
-    policy: Any = "MlpLstmPolicy" if algorithm == "recurrent_ppo" else "MlpPolicy"
-    if network is not None:
-        if algorithm != "ppo" or features is not None:
-            raise ConfigError(f"agent.network is for algorithm ppo without agent.features, not {algorithm!r}")
-        policy, options = HubPolicy, {**options, "policy_kwargs": {"sim": env.sim, "network": network}}
-    elif features is not None:
+    kind, options = algorithm_of(config.algorithm), keyword_arguments(config)
+    policy: Any = "MlpLstmPolicy" if config.algorithm == "recurrent_ppo" else "MlpPolicy"
+    if config.network is not None:
+        if config.algorithm != "ppo" or config.features is not None:
+            raise ConfigError(f"agent.network is for algorithm ppo without agent.features, not {config.algorithm!r}")
+        policy, options = HubPolicy, {**options, "policy_kwargs": {"sim": env.sim, "network": config.network}}
+    elif config.features is not None:
         ours = {
             "features_extractor_class": HubFeatures,
-            "features_extractor_kwargs": {"sim": env.sim, "network": features},
+            "features_extractor_kwargs": {"sim": env.sim, "network": config.features},
         }
         options = {**options, "policy_kwargs": {**options.get("policy_kwargs", {}), **ours}}
+    if config.action_noise is not None:
+        size = env.sim.action_size
+        options["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, config.action_noise))
     try:
-        return kind(policy, env, seed=seed, device=device, **options)
+        return kind(policy, env, seed=seed, device=str(env.sim.params.device), **options)
     except Exception as error:  # SB3 checks by assertions, by arithmetic and by torch
         raise ConfigError(f"agent.options: {one_line(error) or type(error).__name__}") from None
 
 
-def build_env(sim: Simulator, agent: Mapping[str, Any], seed: int) -> HubVecEnv:
+def build_env(sim: Simulator, config: Sb3Config, seed: int) -> HubVecEnv:
     """The environments that an agent's configuration asks for."""
-    wanted = {name: agent[name] for name in ("group_size", "reward", "baseline") if name in agent}
-    return HubVecEnv(sim, agent["num_envs"], seed, **wanted)
-
-
-def build_agent(env: HubVecEnv, agent: Mapping[str, Any], seed: int) -> BaseAlgorithm:
-    """The model that an agent's configuration asks for."""
-    networks = agent.get("network"), agent.get("features")
-    return build_model(env, agent["algorithm"], seed, str(env.sim.params.device), agent["options"], *networks)
+    return HubVecEnv(
+        sim, config.num_envs, seed, group_size=config.group_size, reward=config.reward, baseline=config.baseline
+    )
 
 
 def sync_targets(model: BaseAlgorithm) -> None:

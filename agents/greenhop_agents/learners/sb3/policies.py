@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from greenhop.episode.simulator import Carry, Simulator
 from greenhop.physics.state import Plan
 from greenhop_agents.learners.hub_graph import build_graph
-from greenhop_agents.learners.networks import RegionEncoder, build_actor, build_critic, mlp, parse_network
+from greenhop_agents.learners.networks import NetworkConfig, RegionEncoder, build_actor, build_critic, mlp
 from greenhop_agents.policies.policy import ActionPolicy, Policy
 
 HIDDEN_GAIN = 2.0**0.5  # of orthogonal weights before a rectifier
@@ -29,14 +28,13 @@ class HubFeatures(BaseFeaturesExtractor):
     With `kind: mlp` a flat network of `layers` hidden layers, `[B, H]`.
     """
 
-    def __init__(self, observation_space: gym.Space[Any], sim: Simulator, network: Mapping[str, Any]) -> None:
-        config = parse_network(network)
-        flat = config.kind == "mlp"
-        super().__init__(observation_space, config.width * (1 if flat else len(sim.params.regions)))
+    def __init__(self, observation_space: gym.Space[Any], sim: Simulator, network: NetworkConfig) -> None:
+        flat = network.kind == "mlp"
+        super().__init__(observation_space, network.width * (1 if flat else len(sim.params.regions)))
         if flat:
-            self.body: nn.Module = mlp(sim.obs_size, config.width, config.layers, config.width, HIDDEN_GAIN)
+            self.body: nn.Module = mlp(sim.obs_size, network.width, network.layers, network.width, HIDDEN_GAIN)
         else:
-            self.body = _Embeddings(sim, config.width, config.layers)
+            self.body = _Embeddings(sim, network.width, network.layers)
 
     def forward(self, observations: Tensor) -> Tensor:
         """`[B, O]` → `[B, features_dim]`."""
@@ -59,8 +57,8 @@ class _Embeddings(nn.Module):
 class HubPolicy(ActorCriticPolicy):
     """The native learners' networks as an SB3 policy: one encoder shared by all hubs instead of a flat MLP."""
 
-    def __init__(self, *args: Any, sim: Simulator, network: Mapping[str, Any], **kwargs: Any) -> None:
-        self._sim, self._network = sim, parse_network(network)
+    def __init__(self, *args: Any, sim: Simulator, network: NetworkConfig, **kwargs: Any) -> None:
+        self._sim, self._network = sim, network
         super().__init__(*args, **kwargs)
 
     def _build(self, lr_schedule: Schedule) -> None:
