@@ -14,7 +14,7 @@ from greenhop.physics.dynamics.dispatch import follow_plan, merit_order, power_l
 from greenhop.physics.dynamics.migrate import migrate, readable, synchronise
 from greenhop.physics.dynamics.route import route
 from greenhop.physics.dynamics.serve import pool_energy, serve_deferrable, serve_online
-from greenhop.physics.dynamics.settle import carbon_kg, meter_peak, step_costs, terminal_cost
+from greenhop.physics.dynamics.settle import carbon_kg, meter_peak, site_costs, step_costs, terminal_cost
 from greenhop.physics.dynamics.store import store
 from greenhop.physics.ops import per_pool, per_region
 from greenhop.physics.params import Params
@@ -143,8 +143,14 @@ def step(params: Params, state: State, plan: Plan, row: Row) -> tuple[State, Flo
         world_row=state.world_row,
     )
     terminal = terminal_cost(p, deferred, stored.soc, after.t == p.steps)
-    owed = account_costs(p, state.owed_mwh, after.owed_mwh)
-    return after, flows._replace(cost_cny=step_costs(p, row, flows, state, after, owed, terminal))
+    by_site = bill_by_site(p, row, flows, state, after)
+    return after, flows._replace(cost_cny=step_costs(p, flows, by_site, terminal))
+
+
+def bill_by_site(params: Params, row: Row, flows: Flows, before: State, after: State) -> dict[str, Tensor]:
+    """`[B, R]` CNY by cost term: all of a step's bill but the network's and the terminal price."""
+    owed = account_costs(params, before.owed_mwh, after.owed_mwh)
+    return {**site_costs(params, row, flows, before, after), **owed}
 
 
 def joining(params: Params, arrivals_mwh: Tensor, phase: Tensor) -> Tensor:

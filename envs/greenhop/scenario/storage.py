@@ -35,7 +35,7 @@ def storage_arrays(scenario: ScenarioConfig) -> dict[str, NDArray[Any]]:
         "discharge_limit_mwh": power,
         "soc_min_mwh": low,
         "soc_max_mwh": high,
-        "soc_start_mwh": np.maximum((low + high) / 2.0, low + _held(scenario, region, high - low, firm)),
+        "soc_start_mwh": (low + _held(scenario, region, high - low, firm) + high) / 2.0,
         "efficiency_charge": np.array([f["efficiency_charge"] for f in facts], dtype=np.float64),
         "efficiency_discharge": efficiency,
         "standing_loss": np.array([f["standing_loss_per_h"] for f in facts]) * scenario.dt_h,

@@ -23,9 +23,11 @@ def carbon_kg_per_mwh(places: list[Place], weather: Weather, marginal: bool) -> 
 
 
 def _average(place: Place, wind: Array, solar: Array, hydro: Array) -> Array:
-    """`[N]`: less carbon in hours with more wind, sun and water than the year's mean."""
+    """`[N]`: less carbon in hours with more wind, sun and water than the year's mean, by their shares of generation."""
     t, row = load_table("carbon")["modulation"], place.row
-    weights = (t["wind"], t["solar"], t["hydro"] * row["hydro_share"])
+    burnt = 1.0 - row["wind_share"] - row["solar_share"] - row["hydro_share"]
+    variable = t["variable"] / burnt
+    weights = (variable * row["wind_share"], variable * row["solar_share"], t["hydro"] * row["hydro_share"])
     more = sum(w * (x / max(x.mean(), 1e-9) - 1.0) for w, x in zip(weights, (wind, solar, hydro), strict=True))
     out: Array = row["carbon_kg_per_mwh"] * np.maximum(t["floor_share"], 1.0 - more)
     return out

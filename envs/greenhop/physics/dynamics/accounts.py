@@ -58,9 +58,9 @@ def settle_accounts(due: Tensor, own: Tensor, ppa: Tensor) -> Tensor:
 
 
 def account_costs(p: Params, before: Tensor, after: Tensor) -> dict[str, Tensor]:
-    """`[B]` CNY by cost term: what the positive parts of the accounts `[B, R, A]` rose, at their prices."""
+    """`[B, R]` CNY by cost term: what the positive parts of the accounts `[B, R, A]` rose, at their prices."""
     rise = (after.clamp_min(0.0) - before.clamp_min(0.0)) * p.owed_price_cny_per_mwh
-    green, physical, contract, pue, generation, consumption = rise.sum(1).unbind(-1)
+    green, physical, contract, pue, generation, consumption = rise.unbind(-1)
     return {
         "green_gap": green + physical,
         "take_or_pay": contract,

@@ -40,34 +40,32 @@ def terminal_cost(p: Params, deferred: Tensor, soc: Tensor, last: Tensor) -> Ten
     return (work + energy) * last.to(work.dtype)
 
 
-def _total(per_region: Tensor) -> Tensor:
-    return per_region.sum(-1)
-
-
-def step_costs(
-    p: Params, row: Row, flows: Flows, before: State, after: State, owed: Mapping[str, Tensor], terminal: Tensor
-) -> Tensor:
-    """`[B, len(COST_TERMS)]` CNY, stacked in the order of `CostTerms`; `owed` holds the terms `[B]` of the accounts."""
-    missed = (flows.missed_online_mwh.sum(1) * p.missed_online_cny_per_mwh).sum(-1) + (
-        flows.missed_mwh.sum(1) * p.missed_cny_per_mwh
-    ).sum(-1)
+def site_costs(p: Params, row: Row, flows: Flows, before: State, after: State) -> dict[str, Tensor]:
+    """`[B, R]` CNY by cost term: what each site pays for power and for work it missed; accounts aside."""
     own = flows.green_mwh - flows.curtail_mwh - flows.export_mwh
+    missed_online = (flows.missed_online_mwh * p.missed_online_cny_per_mwh).sum(-1)
+    return {
+        "grid_energy": flows.grid_mwh * (row.grid_price_cny_per_mwh + p.grid_adder_cny_per_mwh),
+        "ppa": flows.ppa_mwh * p.ppa_price_cny_per_mwh,
+        "green_om": (flows.green_mwh - flows.curtail_mwh) * p.green_cost_cny_per_mwh,
+        "export": -flows.export_mwh * row.export_price_cny_per_mwh,
+        "demand": (after.peak_mw - before.peak_mw) * p.demand_fee_cny_per_mw,
+        "carbon": flows.carbon_kg * p.carbon_price_cny_per_kg,
+        "storage": per_region(flows.discharge_mwh * p.wear_cny_per_mwh, p.unit_of_region),
+        "diesel": flows.diesel_mwh * p.diesel_cost_cny_per_mwh,
+        "unserved": flows.unserved_mwh * p.lost_load_cny_per_mwh,
+        "missed": missed_online + (flows.missed_mwh * p.missed_cny_per_mwh).sum(-1),
+        "wires": own * p.own_wires_cny_per_mwh + p.capacity_fee_cny,
+        "reserve": reserve_short(p, row, after.soc_mwh) * p.reserve_price_cny_per_mwh,
+    }
+
+
+def step_costs(p: Params, flows: Flows, by_site: Mapping[str, Tensor], terminal: Tensor) -> Tensor:
+    """`[B, len(COST_TERMS)]` CNY, stacked in the order of `CostTerms`; `by_site` holds the terms of sites `[B, R]`."""
     terms = CostTerms(
-        grid_energy=_total(flows.grid_mwh * (row.grid_price_cny_per_mwh + p.grid_adder_cny_per_mwh)),
-        ppa=_total(flows.ppa_mwh * p.ppa_price_cny_per_mwh),
-        green_om=_total((flows.green_mwh - flows.curtail_mwh) * p.green_cost_cny_per_mwh),
-        export=-_total(flows.export_mwh * row.export_price_cny_per_mwh),
-        demand=_total((after.peak_mw - before.peak_mw) * p.demand_fee_cny_per_mw),
-        carbon=_total(flows.carbon_kg * p.carbon_price_cny_per_kg),
-        network=_total(flows.data_gb * p.link_price_cny_per_gb),
+        **{term: cny.sum(-1) for term, cny in by_site.items()},
+        network=(flows.data_gb * p.link_price_cny_per_gb).sum(-1),
         latency=(flows.route_mwh * p.latency_cny_per_mwh).sum((1, 2)),
-        storage=_total(flows.discharge_mwh * p.wear_cny_per_mwh),
-        diesel=_total(flows.diesel_mwh) * p.diesel_cost_cny_per_mwh,
-        unserved=_total(flows.unserved_mwh) * p.lost_load_cny_per_mwh,
-        missed=missed,
-        wires=_total(own * p.own_wires_cny_per_mwh + p.capacity_fee_cny),
-        reserve=_total(reserve_short(p, row, after.soc_mwh)) * p.reserve_price_cny_per_mwh,
         terminal=terminal,
-        **owed,
     )
     return torch.stack(terms, dim=-1)
