@@ -69,7 +69,13 @@ def source_key(*names: str) -> str:
 
 
 def cached(kind: str, key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """The arrays stored under `key`, or what `make()` returns, which is then stored."""
+    """The arrays stored under `key`, or what `make()` returns, which is then stored.
+
+    Args:
+        kind: folder of the cache, such as `worlds`.
+        key: of the content, from `key_of`.
+        make: computes the arrays where none are stored.
+    """
     entry = Entry(kind, key, ".npz")
     if found := entry.find():
         with np.load(BytesIO(found.data), allow_pickle=False) as arrays:

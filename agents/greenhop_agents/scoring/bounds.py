@@ -99,7 +99,13 @@ def episode_bounds(
 ) -> list[EpisodeBound]:
     """Bound one episode from each of `starts` (indices into `sim.bank.starts`), in order.
 
-    Every bound is stored when it is found; what is stored already is read, unless `use_cache` is false.
+    Args:
+        sim: the simulator.
+        starts: `[B]` indices into `sim.bank.starts`.
+        options: of the solver.
+        workers: parallel processes.
+        progress: called with (done, total) after every episode.
+        use_cache: keep every bound on disk when it is found, and read what is kept.
 
     Raises:
         SolverError: for the first episode that is not solved and certified.

@@ -155,5 +155,10 @@ def score(reference_cny: float, cost_cny: float, bound_cny: float) -> float:
     """Share of the achievable saving captured, %: 100·(reference − cost)/(reference − bound).
 
     100 is the clairvoyant optimum, 0 the reference (price_follow), negative is worse than the reference.
+
+    Args:
+        reference_cny: cost of the reference, CNY.
+        cost_cny: cost of the policy in the same episodes, CNY.
+        bound_cny: certified lower bound of their cost, CNY.
     """
     return 100.0 * (reference_cny - cost_cny) / (reference_cny - bound_cny)

@@ -37,7 +37,13 @@ def summarise(
     bound_cny: Sequence[float] | None = None,
     reference: str = "price_follow",
 ) -> list[Line]:
-    """Means per policy; the score compares mean costs over the same episodes."""
+    """Means per policy; the score compares mean costs over the same episodes.
+
+    Args:
+        by_policy: episodes of every policy, the same ones for all.
+        bound_cny: certified bound of each episode; None leaves scores out.
+        reference: the policy that scores 0.
+    """
     base = _mean(e.cost_cny for e in by_policy[reference]) if reference in by_policy else None
     best = None if bound_cny is None else _mean(bound_cny)
     return [_line(name, list(episodes), base, best) for name, episodes in by_policy.items()]

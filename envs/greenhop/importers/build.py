@@ -24,7 +24,15 @@ Progress = Callable[[int, int], None]
 def build_pack(config: ImportConfig, output: Path, tables: bool = False, progress: Progress | None = None) -> Manifest:
     """Read every input, check that each split gets weeks of each series, write the pack.
 
-    With `tables` the tidy tables are written too, as `tables/<region>.<quantity>.csv`.
+    Args:
+        config: inputs, clocks of regions, splits.
+        output: folder of the pack.
+        tables: write the tidy tables too, as `tables/<region>.<quantity>.csv`.
+        progress: called with (done, total) after every input.
+
+    Raises:
+        ConfigError: options or a quantity that do not fit a file, or a split without weeks.
+        DataError: a file that cannot be read as its layout.
     """
     arrays: dict[str, NDArray[np.float32]] = {}
     infos: dict[str, SeriesInfo] = {}

@@ -45,7 +45,12 @@ def bound(
 ) -> Bound:
     """Solve, certify and replay the window of `rows` `[T, …]` from `state` (a batch of one), all in float64.
 
-    Without `terminal` the window must end the episode; a window that ends earlier needs it.
+    Args:
+        params: what a step needs.
+        state: a batch of one, before the first step of the window.
+        rows: the world, snapshots `[T, …]` where a step has its batch.
+        options: of the solver.
+        terminal: prices of what the window leaves; None where it ends with the episode, whose own prices count.
 
     Raises:
         SolverError: infeasible, out of time, or a certified gap above `options.max_gap`.

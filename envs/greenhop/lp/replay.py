@@ -71,7 +71,15 @@ def replayed(params: Params, state: State, rows: Row, plan: Plan) -> Iterator[Re
 
 
 def replay(params: Params, state: State, rows: Row, plan: Plan, terminal: Terminal | None = None) -> Replay:
-    """What a plan `[T, …]` costs and leaves behind, in the dtype of `params`."""
+    """What a plan costs and leaves behind, in the dtype of `params`.
+
+    Args:
+        params: what a step needs.
+        state: a batch of one, before the first step of the window.
+        rows: the world, snapshots `[T, …]` where a step has its batch.
+        plan: decisions `[T, …]`, clipped by the step as any other.
+        terminal: prices of what the window leaves; None where it ends with the episode, whose own prices count.
+    """
     costs = []
     for stepped in replayed(params, state, rows, plan):
         costs.append(stepped.flows.cost_cny[0])

@@ -186,9 +186,13 @@ class Window:
 
 
 def make_window(params: Params, state: State, rows: Row, terminal: Terminal | None = None) -> Window:
-    """Cut a window: `state` is a batch of one, `rows` has snapshots where a step has its batch.
+    """Cut a window.
 
-    Without `terminal` the window must end the episode and takes the episode's own terminal prices.
+    Args:
+        params: what a step needs.
+        state: a batch of one, before the first step of the window.
+        rows: the world, snapshots `[T, …]` where a step has its batch.
+        terminal: prices of what the window leaves; None where it ends with the episode, whose own prices count.
     """
     if state.t.shape[0] != 1:
         raise ConfigError(f"a window starts from one state, not from a batch of {state.t.shape[0]}; slice it first")

@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 def build_params(
     scenario: ScenarioConfig, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
 ) -> Params:
-    """Join a checked scenario with the tables; computed in float64, then cast."""
+    """Join a checked scenario with the tables; computed in float64, then cast.
+
+    Args:
+        scenario: checked.
+        dtype: of all tensors but clocks and indices.
+        device: where they live.
+    """
     arrays = {
         **_computing(scenario),
         **_clock(scenario),

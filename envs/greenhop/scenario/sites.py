@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from greenhop.scenario.config import ScenarioConfig, SiteConfig
 from greenhop.scenario.tables import load_table, site_row
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from greenhop.scenario.config import ScenarioConfig, SiteConfig
 
 
 def table_name(site: str, config: SiteConfig) -> str:

@@ -92,7 +92,17 @@ def build_bank(
     split: Split = "train",
     year_ids: Sequence[int] | None = None,
 ) -> WorldBank:
-    """Generate, pack and stack the years of a split (default: all of them) with the dtype and device of `params`."""
+    """Generate, pack and stack years of a split with the dtype and device of `params`.
+
+    Args:
+        scenario: checked.
+        params: those of the scenario.
+        split: `train`, `val` or `test`.
+        year_ids: which years of it; None is all of them.
+
+    Raises:
+        ConfigError: a split or year that does not exist.
+    """
     ids = _year_ids(scenario, split, year_ids)
     layout = row_layout(params)
     tables, starts, warm = [], [], []

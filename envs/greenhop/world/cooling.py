@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from greenhop.scenario.tables import load_table
-from greenhop.world.places import Place
+
+if TYPE_CHECKING:
+    from greenhop.world.places import Place
 
 Array = NDArray[np.float64]
 

@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 
 from greenhop.scenario.config import ScenarioConfig
 from greenhop.world.calendar import Calendar
+from greenhop.world.energy import energy_mwh, inflow_mwh, ppa_mwh, site_pue
+from greenhop.world.export import export_price, feed_in
 from greenhop.world.forecast_bounds import spread, typical_spread, widen, widened
 from greenhop.world.forecast_error import error_cube, error_sd
 from greenhop.world.places import places_of
-from greenhop.world.streams import StreamKey
-from greenhop.world.tariffs import export_price, feed_in
-from greenhop.world.year import DEFAULT_WORLD, WorldYear, energy_mwh, generate_year, inflow_mwh, ppa_mwh, site_pue
+from greenhop.world.streams import DEFAULT_WORLD, StreamKey
+from greenhop.world.year import WorldYear, generate_year
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]

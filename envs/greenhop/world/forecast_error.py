@@ -11,12 +11,17 @@ earlier one beyond its own news. Within one issue ξ is AR(1) over the lead and 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from greenhop.scenario.tables import load_table
-from greenhop.world.places import Place, correlated
+from greenhop.world.noise import correlated
 from greenhop.world.streams import StreamKey
+
+if TYPE_CHECKING:
+    from greenhop.world.places import Place
 
 Array = NDArray[np.float64]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,12 @@ from greenhop.errors import ConfigError
 from greenhop.scenario.config import ScenarioConfig
 from greenhop.scenario.sites import it_capacity_mw
 from greenhop.world.calendar import Calendar
+from greenhop.world.export import export_price, feed_in
 from greenhop.world.pack import ARRIVALS, Pack, SeriesInfo, SplitPlan, load_pack
-from greenhop.world.tariffs import Prices, export_price, feed_in
-from greenhop.world.weather import Weather
+
+if TYPE_CHECKING:
+    from greenhop.world.tariffs import Prices
+    from greenhop.world.weather import Weather
 
 Array = NDArray[np.float64]
 Weeks = NDArray[np.int64]
@@ -64,7 +68,8 @@ class GivenSeries:
         grid = self._put(made.grid, "price_cny_per_mwh")
         floor, cap, market = made.floor.copy(), made.cap.copy(), made.market.copy()
         floor[given], cap[given], market[given] = grid[:, given].min(axis=0), grid[:, given].max(axis=0), True
-        return Prices(grid, export_price(grid, feed_in(self.scenario)), floor, cap, market)
+        export = export_price(grid, feed_in(self.scenario))
+        return replace(made, grid=grid, export=export, floor=floor, cap=cap, market=market)
 
     def carbon(self, made: Array) -> Array:
         """`[N, R]` carbon intensity, average or marginal as the source had it."""

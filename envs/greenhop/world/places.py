@@ -1,27 +1,24 @@
 """Where weather is made: the rows of the site table first, always in the same order, then places of the user's own.
 
-Correlated noise is mixed by a Cholesky factor whose row i reads only the places up to i. Therefore the series of a
-table site do not depend on which sites a scenario has; those of an own place depend on the table and on own places
-before it in the order of their names.
+Therefore the series of a table site do not depend on which sites a scenario has (see `noise.correlated`); those of an
+own place depend on the table and on own places before it in the order of their names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from math import exp, sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from greenhop.scenario.config import ScenarioConfig
-from greenhop.scenario.geo import great_circle_km
 from greenhop.scenario.sites import locations_deg, table_name
 from greenhop.scenario.tables import load_table, site_row
 
-NUGGET = 1e-6  # share of noise that two places never share, so that twins at one spot do not make the factor singular
+if TYPE_CHECKING:
+    from greenhop.scenario.config import ScenarioConfig
 
 Array = NDArray[np.float64]
 
@@ -63,37 +60,3 @@ def places_of(scenario: ScenarioConfig) -> tuple[tuple[Place, ...], tuple[int, .
     places = (*known.values(), *(own[key] for key in sorted(own)))
     index = {p.key: i for i, p in enumerate(places)}
     return places, tuple(index[key] for key in keys)
-
-
-@cache
-def mixing(places: tuple[Place, ...], decay_km: float) -> tuple[tuple[float, ...], ...]:
-    """Rows of the Cholesky factor of `exp(−d / decay_km)`; row by row, so that a row never depends on later places."""
-    spots = np.array([(p.lat_deg, p.lon_deg) for p in places])
-    km = great_circle_km(spots[:, None], spots[None, :])
-    factor: list[tuple[float, ...]] = []
-    for i in range(len(places)):
-        row: list[float] = []
-        for j in range(i):
-            c = (1.0 - NUGGET) * exp(-float(km[i, j]) / decay_km)
-            row.append((c - sum(a * b for a, b in zip(row, factor[j], strict=False))) / factor[j][j])
-        row.append(sqrt(max(NUGGET, 1.0 - sum(a * a for a in row))))
-        factor.append(tuple(row))
-    return tuple(factor)
-
-
-def correlated(
-    draw: Callable[[Place], Array], places: tuple[Place, ...], wanted: Sequence[int], decay_km: float
-) -> dict[int, Array]:
-    """Noise of the `wanted` places, mixed from independent `draw`s so that it correlates as `exp(−d / decay_km)`.
-
-    Summed one place after the other and never by a matrix product, whose order of summation depends on its size.
-    """
-    factor = mixing(places, decay_km)
-    white = [draw(p) for p in places[: max(wanted) + 1]]
-    out = {}
-    for i in sorted(set(wanted)):
-        total = factor[i][0] * white[0]
-        for weight, noise in zip(factor[i][1:], white[1:], strict=False):
-            total += weight * noise
-        out[i] = total
-    return out

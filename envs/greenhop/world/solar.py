@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,9 @@ from scipy.special import ndtr
 
 from greenhop.scenario.tables import load_table
 from greenhop.world.calendar import Calendar
-from greenhop.world.places import Place
+
+if TYPE_CHECKING:
+    from greenhop.world.places import Place
 
 Array = NDArray[np.float64]
 BENDS = np.geomspace(0.02, 12.0, 300)  # exponents the calibration chooses from

@@ -8,6 +8,8 @@ from hashlib import blake2b
 import numpy as np
 from numpy.random import Generator, Philox
 
+DEFAULT_WORLD = "greenhop"  # the name of the generated world: another one has other weather with the same seed
+
 
 @dataclass(frozen=True)
 class StreamKey:

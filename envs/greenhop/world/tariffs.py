@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from greenhop.scenario.config import ScenarioConfig
 from greenhop.scenario.sites import tariff_rows, volume_fees
 from greenhop.scenario.tables import load_table
 from greenhop.world.calendar import Calendar
-from greenhop.world.noise import ar1, pulses
-from greenhop.world.places import Place, correlated
+from greenhop.world.export import export_price, feed_in
+from greenhop.world.noise import ar1, correlated, pulses
 from greenhop.world.streams import StreamKey
-from greenhop.world.weather import Weather
+
+if TYPE_CHECKING:
+    from greenhop.scenario.config import ScenarioConfig
+    from greenhop.world.places import Place
+    from greenhop.world.weather import Weather
 
 Array = NDArray[np.float64]
 
@@ -63,17 +66,6 @@ def make_prices(
     floor, cap = (np.array([limit(tariff, which) for tariff in tariffs]) for which in ("floor", "cap"))
     market = np.array([s.tariff_mode == "spot" for s in scenario.sites.values()])
     return Prices(grid, export_price(grid, feed_in(scenario)), floor, cap, market)
-
-
-def feed_in(scenario: ScenarioConfig) -> Array:
-    """`[R]` price paid for surplus."""
-    return np.array([t["feed_in_cny_per_mwh"] for t in tariff_rows(scenario)], dtype=np.float64)
-
-
-def export_price(grid: Array, feed_in_cny_per_mwh: Array) -> Array:
-    """Surplus earns the feed-in price, but never more than energy costs then: no arbitrage through the meter."""
-    out: Array = np.minimum(feed_in_cny_per_mwh, grid)
-    return out
 
 
 def limit(tariff: Mapping[str, Any], which: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 from greenhop.scenario.tables import load_table
 from greenhop.world.calendar import Calendar
 from greenhop.world.climate import hydro_share, temperature_c
-from greenhop.world.noise import ar1
-from greenhop.world.places import Place, correlated
+from greenhop.world.noise import ar1, correlated
 from greenhop.world.solar import beam_share, clear_sky, sky_index, solar_share
 from greenhop.world.streams import StreamKey
 from greenhop.world.wind import wind_share
+
+if TYPE_CHECKING:
+    from greenhop.world.places import Place
 
 Array = NDArray[np.float64]
 

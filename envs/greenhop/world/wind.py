@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,9 @@ from scipy.special import log_ndtr
 
 from greenhop.scenario.tables import load_table
 from greenhop.world.calendar import Calendar
-from greenhop.world.places import Place
+
+if TYPE_CHECKING:
+    from greenhop.world.places import Place
 
 Array = NDArray[np.float64]
 SPEEDS = np.linspace(0.0, 45.0, 901)  # m/s, grid of the farm curve

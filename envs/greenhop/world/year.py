@@ -8,20 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from greenhop.errors import ConfigError
-from greenhop.scenario.config import SPLITS, ScenarioConfig, SiteConfig
+from greenhop.scenario.config import SPLITS, ScenarioConfig
 from greenhop.world.calendar import Calendar, calendar
 from greenhop.world.carbon import carbon_kg_per_mwh
-from greenhop.world.cooling import pue_full
 from greenhop.world.demand import make_arrivals
+from greenhop.world.energy import energy_mwh, inflow_mwh, ppa_mwh, site_pue
 from greenhop.world.events import make_events
 from greenhop.world.given import given_series
 from greenhop.world.places import Place, places_of
-from greenhop.world.streams import StreamKey
+from greenhop.world.streams import DEFAULT_WORLD, StreamKey
 from greenhop.world.tariffs import Prices, make_prices
 from greenhop.world.weather import Weather, make_weather
 
 Array = NDArray[np.float64]
-DEFAULT_WORLD = "greenhop"
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,14 @@ def generate_year(scenario: ScenarioConfig, split: str, year_id: int) -> WorldYe
     A pack (`scenario.world`) replaces the series it holds, before events strike; the others stay as they would be.
     Weather, spot noise and monthly price factors of a table site are the same in every scenario with the same seed,
     whatever its sites, plants and storage are; work depends on which sites share it.
+
+    Args:
+        scenario: checked.
+        split: `train`, `val` or `test`.
+        year_id: from 0.
+
+    Raises:
+        ConfigError: a split or year that does not exist.
     """
     if split not in SPLITS:
         raise ConfigError(f"split = {split!r} is unknown; allowed: {', '.join(SPLITS)}")
@@ -102,35 +109,6 @@ def generate_year(scenario: ScenarioConfig, split: str, year_id: int) -> WorldYe
         arrivals_mwh=given.arrivals(make_arrivals(scenario, key, deferrable, cal), deferrable) * demand,
         link_availability=events.link,
         inflow_mwh=inflow_mwh(weather.beam, scenario),
-    )
-
-
-def energy_mwh(share: Array, capacity_mw: list[float], dt_h: float) -> Array:
-    """`[..., R]` energy of a row from shares of capacity `[..., R]`."""
-    out: Array = share * (np.array(capacity_mw) * dt_h)
-    return out
-
-
-def ppa_mwh(wind: Array, base_solar: Array, sites: list[SiteConfig], dt_h: float) -> Array:
-    """`[..., R]` contracted energy: wind like the site's, sun like that of the province's supply base, flat blocks."""
-    wind_mwh = energy_mwh(wind, [s.ppa_wind_mw for s in sites], dt_h)
-    block_mwh = dt_h * np.array([s.ppa_flat_mw for s in sites])
-    return wind_mwh + energy_mwh(base_solar, [s.ppa_pv_mw for s in sites], dt_h) + block_mwh
-
-
-def inflow_mwh(beam: Array, scenario: ScenarioConfig) -> Array:
-    """`[..., U]` heat into the storage units from the beam at their sites `[..., R]`; none without a mirror field."""
-    names = list(scenario.sites)
-    region = [names.index(u.site) for u in scenario.storage.values()]
-    field = [u.csp_field_mw for u in scenario.storage.values()]
-    return energy_mwh(beam[..., region], field, scenario.dt_h)
-
-
-def site_pue(places: tuple[Place, ...], sites: list[SiteConfig], temperature_c: Array) -> Array:
-    """`[..., R]` PUE at full load from the temperature `[..., R]`."""
-    return np.stack(
-        [pue_full(p, s.cooling, temperature_c[..., r]) for r, (p, s) in enumerate(zip(places, sites, strict=True))],
-        axis=-1,
     )
 
 
