@@ -83,7 +83,7 @@ ACTIONS = {  # by decoder
         "serve": "share of each cohort served now, by class and deadline slot",
         "migrate": "share of what is left of each cohort sent over each link",
         "storage": "charging (> 0) or discharging (< 0) as a share of power",
-        "alternative": "share of what a class serves that runs on its other pool, where it has one",
+        "alternative": "share of what is served that runs on the alternative pool, by class",
     },
 }
 COSTS = {
@@ -93,7 +93,8 @@ COSTS = {
     "export": "income from exported green power (negative)",
     "demand": "demand fee on the increase of the highest metered import",
     "carbon": "carbon of grid power and diesel, where a market bills it",
-    "network": "data moved by routing and migration",
+    "network": "data moved by routing, migration and the synchronisation of replicas",
+    "latency": "quality lost by serving online work far from its users",
     "storage": "wear or rent of storage, per MWh discharged",
     "diesel": "diesel generation",
     "unserved": "load not served, at the value of lost load",
