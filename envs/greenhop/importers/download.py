@@ -19,7 +19,7 @@ from greenhop.files import write_bytes
 
 LOG = logging.getLogger(__name__)
 MOST_BYTES = 1 << 28  # a year of hours is a few MB
-BUSY = (408, 425, 429, 500, 502, 503, 504)
+BUSY = (408, 425, 429, 500, 502, 503, 504, 529)  # 529: "site is overloaded" of PVGIS
 LONGEST_WAIT_S = 600.0  # that a service may ask for
 DOUBLED_UP_TO_S = 60.0  # by ourselves: the limits of these services are per minute
 
