@@ -52,6 +52,7 @@ def groups() -> dict[str, dict[str, type[BaseModel]]]:
     from greenhop_agents.learners.algorithms.es import EsConfig
     from greenhop_agents.learners.algorithms.ppo import PpoConfig
     from greenhop_agents.learners.algorithms.shac import ShacConfig
+    from greenhop_agents.learners.sb3.settings import Sb3Agent
     from greenhop_agents.studies.felt import FeltConfig
     from greenhop_agents.studies.margins import MarginsConfig
     from greenhop_agents.training.cloning import WarmStart
@@ -69,6 +70,7 @@ def groups() -> dict[str, dict[str, type[BaseModel]]]:
             "agent=linear_es, constant_es: agent.options.": EsConfig,
             "agent=ppo: agent.options.": PpoConfig,
             "agent=shac: agent.options.": ShacConfig,
+            "kind sb3: agent.": Sb3Agent,
             "agent.warm_start.": WarmStart,
         },
         "Benchmark": {"benchmark.": BenchmarkConfig},

@@ -29,7 +29,8 @@ from greenhop_agents.learners.sb3 import (
 from greenhop_agents.learners.weights import save_policy
 from greenhop_agents.policies.policy import ActionPolicy
 from greenhop_agents.scoring.evaluate import evaluate
-from greenhop_agents.shelf.runs import load_policy, start_run
+from greenhop_agents.shelf.beginning import start_run
+from greenhop_agents.shelf.runs import load_policy
 from tests.sims import day_sim
 
 SMALL: dict[str, Any] = {"n_steps": 24, "batch_size": 24, "n_epochs": 1, "policy_kwargs": {"net_arch": [16]}}

@@ -19,12 +19,13 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from greenhop.errors import ConfigError, GreenhopError, one_line
 from greenhop.files import write_json as write_whole
 from greenhop.scenario.config import Count, Positive, ScenarioConfig, Split, describe, parse_scenario
 from greenhop.scenario.find import config_dir
+from greenhop.scenario.limits import Limited, Name
 from greenhop_agents.base.overrides import choices, prepare, where_of
 from greenhop_agents.base.stopping import quiet_end
 
@@ -38,10 +39,17 @@ OWN_FILE = "scenario=path/to/own.yaml takes a file of your own; scenario.KEY=VAL
 _typed: list[str] = []  # the command and its arguments, as they were given
 
 
-class SolverSettings(BaseModel):
-    """`solver.*`; the names are those of `greenhop.lp.solve.SolverName`."""
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy and torch take alike
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+
+class Shared(Limited):
+    """Base of the keys that commands share; a command may have further ones, which are its own affair."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class SolverSettings(Shared):
+    """`solver.*`; the names are those of `greenhop.lp.solve.SolverName`."""
 
     name: Annotated[str, Field(pattern="^(ipx|simplex|hipo|pdlp)$")] = "ipx"
     """Algorithm of HiGHS."""
@@ -49,10 +57,8 @@ class SolverSettings(BaseModel):
     """Longest time for one bound, s."""
 
 
-class EvaluationSettings(BaseModel):
+class EvaluationSettings(Shared):
     """`evaluation.*`: the held-out episodes a trained agent is scored on."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     split: Split = "test"
     """Whose years the episodes are of."""
@@ -62,14 +68,36 @@ class EvaluationSettings(BaseModel):
     """Whether the certified bound of every episode is solved, which scores need."""
 
 
-class Settings(BaseModel):
+class ValidationSettings(Limited):
+    """`validation.*`: the held-out episodes that choose the best policy on the way."""
+
+    episodes: Annotated[int, Field(ge=0)] = 0
+    """Held-out episodes of split val; 0 keeps the last policy."""
+    every: Annotated[float, Field(gt=0.0, le=1.0)] = 0.05
+    """Share of the training between two looks."""
+    bound: bool = False
+    """Whether their certified bounds are solved once, so that the score is logged."""
+
+
+class AgentSettings(Shared):
+    """`agent.*`: what every agent has; its algorithm judges the rest."""
+
+    name: Name = "agent"
+    """What results and folders call it."""
+    kind: str = ""
+    """Its algorithm."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the algorithm."""
+    warm_start: dict[str, Any] | None = None
+    """Whom to imitate first; null: nobody."""
+
+
+class Settings(Shared):
     """Types and ranges of the keys that scripts share; a script uses some of them, other keys are its own affair."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Seed of the agent; the world's is `scenario.seed`."""
-    seeds: list[Annotated[int, Field(ge=0)]] | None = None
+    seeds: Annotated[list[Seed], Field(min_length=1)] | None = None
     """Several seeds, one run after the other; null: `seed` alone."""
     total_steps: Count = 1
     """Environment steps of a training run, all environments together."""
@@ -83,7 +111,7 @@ class Settings(BaseModel):
     """Whether the certified bound of every episode is solved, which scores need."""
     policy: str = ""
     """A rule, a planner, `pretrained/NAME` or a run folder."""
-    beside: list[str] = []
+    beside: list[str] = Field(default_factory=list)
     """Further policies on the same episodes."""
     device: str = "auto"
     """Where tensors live; `auto`: a GPU where there is one."""
@@ -91,6 +119,10 @@ class Settings(BaseModel):
     """Folder or file that is written."""
     json_path: str | None = Field(default=None, alias="json")
     """File that also gets the records printed; null: none."""
+    validation: ValidationSettings = ValidationSettings()
+    """The held-out episodes that choose the best policy on the way."""
+    agent: AgentSettings = AgentSettings()
+    """Who is trained."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """The held-out episodes that a trained agent is scored on."""
     solver: SolverSettings = SolverSettings()
@@ -195,6 +227,18 @@ def _launch(config_name: str, task: Callable[[DictConfig], Any]) -> None:
     hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")(guarded)()
 
 
+def check_shared(data: Any, where: str) -> Settings:
+    """The keys that commands share, checked and converted.
+
+    Raises:
+        ConfigError: the first one that is wrong.
+    """
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(describe(error, where)) from None
+
+
 def checked_settings(config: DictConfig, config_name: str) -> DictConfig:
     """The configuration with its shared keys checked and converted, its scenario checked, its output path possible.
 
@@ -203,12 +247,10 @@ def checked_settings(config: DictConfig, config_name: str) -> DictConfig:
     """
     try:
         own = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        checked = Settings.model_validate(own).model_dump(by_alias=True, exclude_unset=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{one_line(error)}; in {config_name}.yaml") from None
-    except ValidationError as error:
-        raise ConfigError(describe(error, f"{config_name}.yaml")) from None
-    if "scenario" in config:
+    checked = check_shared(own, f"{config_name}.yaml").model_dump(by_alias=True, exclude_unset=True)
+    if \"scenario\" in config:
         scenario_of(config)
     check_json_path(config.get("json"))
     merged = OmegaConf.merge(config, checked)

@@ -26,9 +26,11 @@ from pydantic import Field, ValidationError
 from greenhop.cache import key_of
 from greenhop.episode.simulator import Shapes, build_simulator, shapes_of
 from greenhop.errors import ConfigError, nearest, one_line
+from greenhop.files import write_text
 from greenhop.scenario.config import Count, Model, Positive, Split, describe, parse_scenario
 from greenhop.scenario.find import config_dir
-from greenhop_agents.base.cli import pick_device
+from greenhop.scenario.limits import Name
+from greenhop_agents.base.cli import Seed, check_shared, pick_device
 from greenhop_agents.base.overrides import choices, keys_of, own_hydra
 from greenhop_agents.benchmark.executors import ENGINES, Resources, Runner
 from greenhop_agents.benchmark.jobs import BOUND, REFERENCE, Done, Job, Result, store, stored
@@ -38,17 +40,17 @@ from greenhop_agents.policies.rules import RULES
 from greenhop_agents.scoring.evaluate import Progress
 from greenhop_agents.shelf.find import PLANNERS, find_policy
 from greenhop_agents.shelf.runs import facts_of
+from greenhop_agents.training.train import check_agent
 
 NOT_OURS = ("output", "json", "hydra", "evaluation", "resume", "seeds")  # of train.yaml: a benchmark has its own ways
 
-Seed = Annotated[int, Field(ge=0)]
 PACK = "pack"  # label of the setting in the user's own series
 
 
 class BenchmarkConfig(Model):
     """`benchmark.*`: what is compared."""
 
-    name: str
+    name: Name
     """Name of the benchmark, in titles and in its output folder."""
     agents: Annotated[list[str], Field(min_length=1)]
     """Rules, planners, agents of `configs/agent/` and run folders to compare."""
@@ -219,6 +221,8 @@ def _training_job(config: DictConfig, benchmark: BenchmarkConfig, name: str, see
     data = OmegaConf.to_container(merged, resolve=True)
     assert isinstance(data, dict)
     data = {str(k): v for k, v in data.items() if k not in NOT_OURS}
+    check_shared(data, f"benchmark.train.{name}" if name in benchmark.train else f"agent {name}")
+    check_agent(data["agent"])
     return Job("train", f"{name}-s{seed}", {"config": data, "run": f"{name}-s{seed}-{key_of(json.dumps(data))[:8]}"})
 
 
@@ -285,7 +289,7 @@ def run_plan(plan: Plan, config: DictConfig, progress: Progress) -> Collected:
         ConfigError: an engine that cannot be reached, or an output folder that cannot be written.
     """
     root = _output_folder(str(config.output))
-    (root / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
+    write_text(root / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     collected = Collected(plan)
     for job in plan.jobs:
         if (found := stored(root, job)) is not None:

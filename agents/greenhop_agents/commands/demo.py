@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from greenhop.errors import ConfigError
+from greenhop.files import ENDING
 from greenhop_agents.base.cli import scenario_of, write_json
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ WRITTEN = (
     "run.json",
     "training.json",
     "tensorboard",
-    ".policy.safetensors",
     "policy.safetensors",
     "checkpoints",
     "evaluation.json",
@@ -68,7 +68,11 @@ def discard(folder: Path) -> bool:
     """
     if not folder.exists():
         return False
-    foreign = [folder] if not folder.is_dir() else [path for path in folder.iterdir() if path.name not in WRITTEN]
+    foreign = (
+        [folder]
+        if not folder.is_dir()
+        else [path for path in folder.iterdir() if path.name not in WRITTEN and path.suffix != ENDING]
+    )
     if foreign:
         raise ConfigError(
             f"output = {str(folder)!r} holds {foreign[0].name!r}, which no demo wrote; name another folder"

@@ -58,7 +58,8 @@ def train_one(config: DictConfig, console: Console, records: list[dict[str, obje
         with progress_bar(title, "step") as update:
             policy = train(config, update)
     except KeyboardInterrupt as stop:
-        console.print(f"interrupted: {str(stop) or 'what was learnt is in ' + config.output}", soft_wrap=True)
+        said = str(stop) or "before anything was learnt; the same command begins anew"
+        console.print(f"interrupted: {said}", soft_wrap=True)
         raise SystemExit(exit_code(stop)) from None
     if join_team().rank:
         return result_of(config, policy.name, {policy.name: []}, None)

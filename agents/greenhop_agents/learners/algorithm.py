@@ -31,6 +31,7 @@ class Run:
     told: Update
     leads: bool = True  # this process writes; its peers only compute
     steps: int = 0  # done so far
+    stopped_by: int = 0  # the signal that ended it early
 
     @property
     def note(self) -> str:
@@ -48,6 +49,15 @@ class Algorithm(ABC):
     @abstractmethod
     def build(cls, sim: Simulator, agent: Agent, seed: int, team: Team = Team()) -> Self:  # noqa: B008 (frozen)
         """An agent at the start of its training.
+
+        Raises:
+            ConfigError: a key or value of `agent` that does not exist.
+        """
+
+    @classmethod
+    @abstractmethod
+    def check(cls, agent: Agent) -> None:
+        """Refuse a configuration that this algorithm cannot take.
 
         Raises:
             ConfigError: a key or value of `agent` that does not exist.

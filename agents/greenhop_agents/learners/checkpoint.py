@@ -4,15 +4,14 @@
     checkpoints/0000120/state.json            schema, digest of the tensors, configuration hash, everything else
     checkpoints/latest                        name of the last complete checkpoint, replaced after it
 
-A checkpoint is written into a hidden folder, flushed to disk and renamed; only then does `latest` point to it. A
-process killed at any moment leaves the one before.
+A checkpoint is written whole or not at all; only then does `latest` point to it. A process killed at any moment leaves
+the one before.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from greenhop.errors import ConfigError
+from greenhop.files import new_folder, sweep, write_text
 
 SCHEMA = 1
 KEPT = 2  # complete checkpoints that stay on disk
@@ -79,17 +79,13 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], config: A
         "state": rest,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    final, draft = folder / f"{step:09d}", folder / f".{step:09d}.{os.getpid()}"
+    final = folder / f"{step:09d}"
     if _latest(folder) == final.name:
         return final  # the same step of the same run: nothing has changed
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
-    write_flushed(draft / TENSORS, data)
-    write_flushed(draft / STATE, json.dumps(facts).encode())
-    _flush_folder(draft)
-    shutil.rmtree(final, ignore_errors=True)
-    draft.rename(final)
-    replace_text(folder / LATEST, final.name)
+    with new_folder(final) as draft:
+        (draft / TENSORS).write_bytes(data)
+        (draft / STATE).write_text(json.dumps(facts), encoding="utf-8")
+    write_text(folder / LATEST, final.name)
     _drop_old(folder, final.name)
     return final
 
@@ -100,34 +96,9 @@ def _latest(folder: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
-def write_flushed(path: Path, data: bytes) -> None:
-    """Write and flush a file to the disk."""
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Replace a small text file in one step."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    write_flushed(draft, text.encode())
-    draft.replace(path)
-    _flush_folder(path.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _drop_old(folder: Path, latest: str) -> None:
-    """Remove drafts left by killed processes and all but the last complete checkpoints."""
-    for draft in folder.glob(".[0-9]*"):
-        shutil.rmtree(draft, ignore_errors=True)
+    """Remove what killed processes left, and all but the last complete checkpoints."""
+    sweep(folder, older_than_s=0.0)  # one process trains here
     complete = sorted(p for p in folder.iterdir() if p.name.isdigit() and p.name != latest)
     for old in complete[: -KEPT + 1]:
         shutil.rmtree(old, ignore_errors=True)

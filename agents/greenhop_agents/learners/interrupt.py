@@ -1,4 +1,4 @@
-"""Ctrl-C while an agent trains: what is being done is finished first, so that what is saved is whole."""
+"""Ctrl-C and SIGTERM while an agent trains: what is being done is finished first, so that what is saved is whole."""
 
 from __future__ import annotations
 
@@ -7,29 +7,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from greenhop_agents.base.stopping import stop_of
+
 
 class Stop:
-    """Set by Ctrl-C."""
+    """Set by either signal."""
 
-    asked = False
+    asked = 0  # the number of the signal
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """A second Ctrl-C interrupts at once."""
+        """A second signal interrupts at once."""
         if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+            raise stop_of(number)
+        self.asked = number
 
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Stop]:
-    """Ctrl-C asks to stop instead of interrupting; only where signals can be handled (the main thread)."""
+    """Signals ask to stop instead of interrupting; only where signals can be handled (the main thread)."""
     stop = Stop()
     try:
-        before = signal.signal(signal.SIGINT, stop)
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:
         yield stop
         return
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any, ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -16,6 +16,7 @@ from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError, one_line
 from greenhop.physics.rewards import REPORTED
 from greenhop.scenario.config import describe
+from greenhop.scenario.limits import Limited
 from greenhop_agents.learners.algorithm import Agent, Algorithm, Run
 from greenhop_agents.learners.checkpoint import load_checkpoint, save_checkpoint
 from greenhop_agents.learners.interrupt import stop_on_interrupt
@@ -25,10 +26,8 @@ from greenhop_agents.policies.policy import ActionPolicy
 CHECKPOINTS = 50  # of a training run
 
 
-class NativeOptions(BaseModel):
+class NativeOptions(Limited):
     """What the options of every native algorithm hold."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     network: NetworkConfig
     """Shape of the networks."""
@@ -69,6 +68,11 @@ class Native(Algorithm):
             return cls.Options.model_validate(dict(agent["options"]))
         except ValidationError as error:
             raise ConfigError(describe(error, f"agent.options of {agent['kind']}")) from None
+
+    @classmethod
+    def check(cls, agent: Agent) -> None:
+        """Its options."""
+        cls.options_of(agent)
 
     @classmethod
     def load(cls, agent: Agent, weights: Mapping[str, Tensor], sim: Simulator) -> ActionPolicy:
@@ -122,6 +126,7 @@ class Native(Algorithm):
                     self._save(run)
                 run.told(min(run.steps, run.total_steps), run.total_steps, run.note)
             self._save(run)
+            run.stopped_by = stop.asked
         curves.close()
         return run.steps >= run.total_steps
 

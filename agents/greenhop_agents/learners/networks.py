@@ -14,22 +14,21 @@ from itertools import pairwise
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
 from greenhop.scenario.config import Count
+from greenhop.scenario.limits import Limited
 from greenhop_agents.learners.hub_graph import Graph, bid_kinds, build_graph
 
 HEAD_GAIN = 0.01  # weight of the last layer of an actor at the start
 LOG_2PI = math.log(2.0 * math.pi)
 
 
-class NetworkConfig(BaseModel):
+class NetworkConfig(Limited):
     """Shape of the networks of one agent."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     kind: Literal["region", "mlp", "constant"] = "region"
     """A graph network that any number of hubs shares, a plain MLP over the whole observation (linear without layers),
@@ -38,7 +37,7 @@ class NetworkConfig(BaseModel):
     """Numbers of a hidden layer."""
     layers: Annotated[int, Field(ge=0)] = 2
     """Rounds of messages, or hidden layers."""
-    log_std: float = -2.0
+    log_std: Annotated[float, Field(ge=-20.0)] = -2.0
     """Logarithm of a bid's standard deviation at the start."""
 
 

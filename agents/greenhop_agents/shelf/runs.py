@@ -1,7 +1,7 @@
 """Run folders: what a training run writes, and how its policy comes back without executing anything.
 
 config.yaml         resolved configuration
-run.json            schema version, git commit, package versions, shapes
+run.json            schema version, git commit, package versions, shapes, digest of the policy
 training.json       environment steps so far, wall time, hardware
 tensorboard/        curves
 policy.safetensors  weights of the best policy on the validation episodes, or of the last one
@@ -12,51 +12,50 @@ evaluation.json     final evaluation, one record per policy and episode
 from __future__ import annotations
 
 import json
-import platform
 import subprocess
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
+from greenhop.files import write_json
+from greenhop.scenario.config import describe
+from greenhop.scenario.limits import Name
 from greenhop_agents.base.hardware import hardware
 from greenhop_agents.learners.algorithms import find_algorithm
-from greenhop_agents.learners.weights import POLICY
+from greenhop_agents.learners.weights import DIGESTS, FACTS, POLICY, load_weights
 from greenhop_agents.policies.policy import Policy
 
-SCHEMA = 1
-TRAINING = "training.json"
+SCHEMA = 2
+TRAINING, CONFIG = "training.json", "config.yaml"
 PACKAGES = ("greenhop", "torch", "gymnasium", "numpy", "stable-baselines3", "highspy")
 
 
-def start_run(folder: Path, config: DictConfig, sim: Simulator) -> None:
-    """Create the folder and write what is known before training.
+class AgentFacts(BaseModel):
+    """The agent that `run.json` tells of; its algorithm judges the rest of its configuration."""
 
-    Raises:
-        ConfigError: the folder exists already.
-    """
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        raise ConfigError(f"output = {str(folder)!r} exists already; name another folder") from None
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
-    facts = {
-        "schema": SCHEMA,
-        "scenario": sim.scenario.name,
-        "obs_size": sim.obs_size,
-        "action_size": sim.action_size,
-        "agent": OmegaConf.to_container(config.agent, resolve=True),
-        "seed": config.seed,
-        "git_commit": git_commit(),
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
-    }
-    (folder / "run.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    model_config = ConfigDict(extra="allow")
+
+    name: Name
+    kind: str
+    options: dict[str, Any]
+
+
+class RunFacts(BaseModel):
+    """`run.json`."""
+
+    schema_: Literal[2] = Field(alias="schema")
+    scenario: str
+    obs_size: Annotated[int, Field(ge=1)]
+    action_size: Annotated[int, Field(ge=1)]
+    agent: AgentFacts
+    seed: int
+    git_commit: str | None
+    python: str
+    packages: dict[str, str]
+    policy_sha256: list[str] = Field(default_factory=list)
 
 
 def git_commit() -> str | None:
@@ -73,7 +72,7 @@ def log_training(folder: Path, steps: int, seconds: float) -> None:
     """Keep how many steps the training has come to and how long it has taken, resumed parts included."""
     before = training_of(folder).get("wall_s", 0.0)
     facts = {"steps": steps, "wall_s": round(before + seconds, 3), "hardware": hardware()}
-    (folder / TRAINING).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / TRAINING, facts)
 
 
 def training_of(folder: Path) -> dict[str, Any]:
@@ -93,7 +92,8 @@ def load_policy(path: Path, sim: Simulator) -> Policy:
     Raises:
         ConfigError: not a run folder, another schema, or shapes that do not fit.
     """
-    folder, stored = (path, path / POLICY) if path.is_dir() else (path.parent.parent, path)
+    whole = path.is_dir()
+    folder, stored = (path, path / POLICY) if whole else (path.parent.parent, path)
     facts = facts_of(folder)
     agent = facts["agent"]
     algorithm = find_algorithm(agent["kind"])
@@ -103,19 +103,24 @@ def load_policy(path: Path, sim: Simulator) -> Policy:
                 f"policy = {str(folder)!r} was trained with {key} = {facts[key]} on {facts['scenario']}, "
                 f"but {sim.scenario.name} has {here}"
             )
-    try:
-        weights = load_file(stored, device=str(sim.params.device))
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(f"policy = {str(path)!r}: {stored.name} cannot be read ({error})") from None
-    return algorithm.load(agent, weights, sim)
+    algorithm.check(agent)
+    known = facts[DIGESTS] if whole else None
+    return algorithm.load(agent, load_weights(stored, sim.params.device, f"policy = {str(path)!r}", known), sim)
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
-    """What `run.json` says of a run folder."""
+    """What `run.json` says of a run folder.
+
+    Raises:
+        ConfigError: there is none, or it is damaged or of another schema.
+    """
     try:
-        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ConfigError(f"policy = {str(folder)!r} is no run folder: run.json is missing or unreadable") from None
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        raise ConfigError(f"policy = {str(folder)!r} is no run folder: {FACTS} is missing or unreadable") from None
     if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
-        raise ConfigError(f"policy = {str(folder)!r}: run.json has another schema than {SCHEMA}")
-    return facts
+        raise ConfigError(f"policy = {str(folder)!r}: {FACTS} has another schema than {SCHEMA}")
+    try:
+        return RunFacts.model_validate(facts).model_dump(by_alias=True)
+    except ValidationError as error:
+        raise ConfigError(f"policy = {str(folder)!r}: {describe(error, str(folder / FACTS))}") from None

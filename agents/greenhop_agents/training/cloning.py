@@ -21,7 +21,7 @@ from math import ceil
 from typing import Annotated, Any, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from torch import Generator, Tensor, nn
 
 from greenhop.episode.simulator import Carry, Simulator
@@ -29,6 +29,7 @@ from greenhop.errors import ConfigError
 from greenhop.physics.params import Params
 from greenhop.physics.state import Dispatch, Flows, Plan, State
 from greenhop.scenario.config import Count, Positive, describe
+from greenhop.scenario.limits import Limited
 from greenhop_agents.base.progress import Update
 from greenhop_agents.learners.networks import cosine
 from greenhop_agents.policies.mpc import Mpc, MpcSettings, stack
@@ -43,10 +44,8 @@ MAX_GRAD_NORM = 1.0
 Act = Callable[[Tensor], Tensor]
 
 
-class WarmStart(BaseModel):
+class WarmStart(Limited):
     """`agent.warm_start`: whom to imitate before learning, and for how long."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     weights: str | None = None
     """Run folder or published policy of a native agent with the same network, whose weights come first; null: none."""

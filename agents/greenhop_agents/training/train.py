@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
-from shutil import rmtree
 from time import perf_counter
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from torch.utils.tensorboard import SummaryWriter
-from yaml import YAMLError
 
 from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ConfigError, one_line
+from greenhop.scenario.config import Split
+from greenhop.scenario.join import build_params
+from greenhop.scenario.plain_yaml import load_yaml
+from greenhop.world.bank import count_starts
 from greenhop_agents.base.cli import pick_device, scenario_of
 from greenhop_agents.base.progress import Update
+from greenhop_agents.base.stopping import stop_of
 from greenhop_agents.learners.algorithm import Algorithm, Run
 from greenhop_agents.learners.algorithms import find_algorithm
 from greenhop_agents.learners.native import Native
@@ -25,8 +28,9 @@ from greenhop_agents.learners.weights import save_policy
 from greenhop_agents.policies.policy import ActionPolicy, Policy
 from greenhop_agents.scoring.bounds import EpisodeBound, episode_bounds
 from greenhop_agents.scoring.evaluate import Episode, evaluate
+from greenhop_agents.shelf.beginning import alone_in, begun_run, is_learnt
 from greenhop_agents.shelf.find import find_policy
-from greenhop_agents.shelf.runs import load_policy, log_training, start_run
+from greenhop_agents.shelf.runs import load_policy, log_training
 from greenhop_agents.training.cloning import parse_warm_start, warm_start
 
 VALIDATION = {"episodes": 0, "every": 0.05, "bound": False}  # where a configuration says nothing: none
@@ -90,11 +94,13 @@ def resumed(config: DictConfig) -> DictConfig:
         return config
     folder = Path(str(config.resume))
     try:
-        kept = OmegaConf.load(folder / "config.yaml")
-    except (OSError, YAMLError, OmegaConfBaseException) as error:
+        kept = OmegaConf.create(load_yaml(folder / "config.yaml"))
+    except ConfigError as error:
         raise ConfigError(f"resume = {str(folder)!r} is no run folder ({one_line(error)})") from None
     if not isinstance(kept, DictConfig) or "agent" not in kept:
         raise ConfigError(f"resume = {str(folder)!r} is no run folder: config.yaml names no agent")
+    if not is_learnt(folder):  # begin anew, which `start_run` says
+        return OmegaConf.merge(kept, {"resume": None, "output": str(folder), "json": config.json})  # type: ignore[return-value]
     if not find_algorithm(kept.agent.kind).resumable:
         raise ConfigError(f"resume = {str(folder)!r}: {kept.agent.name} cannot be continued; train it anew")
     return OmegaConf.merge(kept, {"resume": str(folder), "output": str(folder), "json": config.json})  # type: ignore[return-value]
@@ -112,16 +118,41 @@ def train(config: DictConfig, update: Update) -> Policy:
         raise ConfigError(f"total_steps = {config.total_steps} must be at least 1")
     if team.size > 1 and not algorithm.parallel:
         raise ConfigError(f"agent={config.agent.name} trains in one process; start it without torchrun")
+    check_agent(OmegaConf.to_container(config.agent, resolve=True))
+    check_episodes(config)
     sim = build_simulator(scenario_of(config), "train", device=pick_device(config.device))
-    folder, fresh = Path(config.output), not config.get("resume") and team.rank == 0
-    if fresh:
-        start_run(folder, config, sim)
-    try:
+    folder = Path(config.output)
+    with ExitStack() as held:
+        if team.rank == 0:
+            held.enter_context(alone_in(folder) if config.get("resume") else begun_run(folder, config, sim))
         return _train(config, algorithm, team, sim, update)
-    except ConfigError:
-        if fresh:
-            rmtree(folder)
-        raise
+
+
+def check_agent(agent: Any) -> None:
+    """Refuse an agent's configuration that its algorithm cannot take, before anything is made.
+
+    Raises:
+        ConfigError: the first mistake.
+    """
+    find_algorithm(agent["kind"]).check(agent)
+    parse_warm_start(agent.get("warm_start"))
+
+
+def check_episodes(config: DictConfig) -> None:
+    """Refuse more held-out episodes than there are, before anything is trained.
+
+    Raises:
+        ConfigError: of which block and split.
+    """
+    scenario = scenario_of(config)
+    params = build_params(scenario)
+    asked: list[tuple[str, Split, int]] = [("validation", "val", _validation(config)["episodes"])]
+    if evaluation := config.get("evaluation"):  # a benchmark has its own
+        asked.append(("evaluation", evaluation.split, evaluation.episodes))
+    for block, split, episodes in asked:
+        most = count_starts(scenario, params, split)
+        if episodes > most:
+            raise ConfigError(f"{block}.episodes = {episodes}: split {split!r} of {scenario.name} has {most}")
 
 
 def _train(config: DictConfig, algorithm: type[Algorithm], team: Team, sim: Simulator, update: Update) -> Policy:
@@ -157,7 +188,7 @@ def _train(config: DictConfig, algorithm: type[Algorithm], team: Team, sim: Simu
             save_policy(folder, learner.weights())
     if not finished:
         go_on = f"; go on with resume={folder}" if algorithm.resumable else f" in {folder}"
-        raise KeyboardInterrupt(f"saved after {run.steps} steps{go_on}")
+        raise stop_of(run.stopped_by)(f"saved after {run.steps} steps{go_on}")
     return load_policy(folder, sim) if run.leads else learner.policy()
 
 

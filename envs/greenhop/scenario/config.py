@@ -9,19 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from greenhop.errors import ConfigError, nearest
-from greenhop.scenario.limits import Name, check_number
+from greenhop.scenario.limits import Limited, Name
 from greenhop.scenario.tables import load_table, site_row
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -43,17 +34,8 @@ Cooling = Literal[
 ]
 
 
-class Model(BaseModel):
-    """Base: unknown keys are errors, numbers have the limits of their units, values are frozen once checked."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    @field_validator("*")
-    @classmethod
-    def _of_this_world(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, int | float):
-            check_number(str(info.field_name), value)
-        return value
+class Model(Limited):
+    """Base of what a scenario file says."""
 
 
 class EpisodeConfig(Model):

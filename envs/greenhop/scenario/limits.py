@@ -7,9 +7,9 @@ a reward that is not finite (float32 ends at 3e38), and a name from becoming a p
 from __future__ import annotations
 
 import re
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, field_validator
 
 
 class Limit(NamedTuple):
@@ -51,6 +51,36 @@ LIMITS = {
     "val": Limit(1.0, 1000.0, "years", "more weather than was ever recorded"),
     "test": Limit(1.0, 1000.0, "years", "more weather than was ever recorded"),
     "seed": Limit(0.0, 2.0**63 - 1.0, "", "random streams take 63 bits"),
+    "_s": Limit(1e-3, 1e7, "s", "four months"),
+    "workers": Limit(1.0, 4096.0, "processes", "no machine has as many cores"),
+    "total_steps": Limit(1.0, 1e12, "steps", "eleven days at a million a second"),
+    "episodes": Limit(1.0, 1e6, "episodes", "a hundred years have fewer hours"),
+    "population": Limit(2.0, 1e6, "members", "they are computed together"),
+    "num_envs": Limit(1.0, 1e6, "environments", "they are stepped together"),
+    "horizon": Limit(0.0, 35_040.0, "steps", "a year in quarters of an hour"),
+    "width": Limit(1.0, 4096.0, "numbers", "weights grow with its square"),
+    "layers": Limit(0.0, 32.0, "layers", "gradients do not come through"),
+    "log_std": Limit(0.0, 5.0, "", "bids end at 1"),
+    "std": Limit(1e-6, 100.0, "", "weights are about 1"),
+    "learning_rate": Limit(0.0, 1.0, "", "nothing is learnt by larger steps"),
+    "_learning_rate": Limit(0.0, 1.0, "", "nothing is learnt by larger steps"),
+    "epochs": Limit(1.0, 1e4, "passes", "nothing new is seen"),
+    "_epochs": Limit(1.0, 1e4, "passes", "nothing new is seen"),
+    "batches": Limit(1.0, 1e5, "batches", "a batch holds at least a sample"),
+    "_batches": Limit(1.0, 1e5, "batches", "a batch holds at least a sample"),
+    "batch_size": Limit(1.0, 1e8, "samples", "memory"),
+    "critic_warmup": Limit(0.0, 1e6, "updates", "no training has more"),
+    "dagger_rounds": Limit(0.0, 1000.0, "rounds", "nothing new is seen"),
+    "_coef": Limit(0.0, 1e3, "", "it would drown all else"),
+    "target_kl": Limit(0.0, 10.0, "", "policies so far apart have nothing in common"),
+    "max_grad_norm": Limit(0.0, 1e6, "", "beyond any gradient"),
+    "n_steps": Limit(1.0, 1e6, "steps", "they are kept in memory"),
+    "n_epochs": Limit(1.0, 1e4, "passes", "nothing new is seen"),
+    "clip_range": Limit(0.0, 10.0, "", "nothing would be clipped"),
+    "buffer_size": Limit(1.0, 1e9, "steps", "they are kept in memory"),
+    "learning_starts": Limit(0.0, 1e9, "steps", "no training is longer"),
+    "train_freq": Limit(1.0, 1e6, "steps", "no training is longer"),
+    "gradient_steps": Limit(0.0, 1e6, "updates", "no training is longer"),
 }
 _ENDS = sorted(LIMITS, key=len, reverse=True)
 
@@ -74,6 +104,20 @@ def check_number(key: str, value: float) -> None:
         raise ValueError(f"at most {limit.most:g}{unit} ({limit.reason})")
     if 0.0 < value < limit.least:
         raise ValueError(f"at least {limit.least:g}{unit}")
+
+
+class Limited(BaseModel):
+    """Settings whose numbers have these limits, whose unknown keys are errors, and that do not change once checked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @field_validator("*")
+    @classmethod
+    def _of_this_world(cls, value: Any, info: ValidationInfo) -> Any:
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, int | float):
+                check_number(str(info.field_name), number)
+        return value
 
 
 NAME = re.compile(r"\w[\w .+-]{0,63}")

@@ -22,6 +22,7 @@ from greenhop_agents.learners.sb3 import (
     build_agent,
     build_env,
     learn,
+    parse_agent,
     sync_targets,
 )
 from greenhop_agents.policies.policy import Policy
@@ -40,6 +41,11 @@ class Sb3(Algorithm):
     def build(cls, sim: Simulator, agent: Agent, seed: int, team: Team = Team()) -> Self:  # noqa: B008 (frozen)
         """The model and environments that the configuration describes."""
         return cls(agent["name"], build_agent(build_env(sim, agent, seed), agent, seed))
+
+    @classmethod
+    def check(cls, agent: Agent) -> None:
+        """What SB3 does not check, or only by assertions."""
+        parse_agent(agent)
 
     @classmethod
     def load(cls, agent: Agent, weights: Mapping[str, Tensor], sim: Simulator) -> Policy:
@@ -83,4 +89,5 @@ class Sb3(Algorithm):
             if run.validation is not None:
                 watchers.append(Validate(run.validation, self.name, every=run.validate_every))
             learn(self.model, run.total_steps, run.folder / "tensorboard", watchers)
+            run.stopped_by = stop.asked
         return run.steps >= run.total_steps

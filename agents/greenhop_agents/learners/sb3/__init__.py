@@ -3,6 +3,7 @@
 from greenhop_agents.learners.sb3.callbacks import EnvTerms, Keep, Validate, Watch
 from greenhop_agents.learners.sb3.models import build_agent, build_env, build_model, learn, sync_targets
 from greenhop_agents.learners.sb3.policies import HubFeatures, HubPolicy, as_policy
+from greenhop_agents.learners.sb3.settings import parse_agent
 from greenhop_agents.learners.sb3.vec_env import HubVecEnv
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "build_env",
     "build_model",
     "learn",
+    "parse_agent",
     "sync_targets",
 ]

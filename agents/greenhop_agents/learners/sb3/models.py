@@ -13,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
 from greenhop.episode.simulator import Simulator
-from greenhop.errors import ConfigError
+from greenhop.errors import ConfigError, one_line
 from greenhop_agents.learners.sb3.callbacks import EnvTerms
 from greenhop_agents.learners.sb3.policies import HubFeatures, HubPolicy
 from greenhop_agents.learners.sb3.vec_env import HubVecEnv
@@ -71,8 +71,8 @@ def build_model(
         options = {**options, "policy_kwargs": {**options.get("policy_kwargs", {}), **ours}}
     try:
         return kind(policy, env, seed=seed, device=device, **options)
-    except TypeError as error:
-        raise ConfigError(f"agent.options: {error}") from None
+    except Exception as error:  # SB3 checks by assertions, by arithmetic and by torch
+        raise ConfigError(f"agent.options: {one_line(error) or type(error).__name__}") from None
 
 
 def build_env(sim: Simulator, agent: Mapping[str, Any], seed: int) -> HubVecEnv:
