@@ -153,8 +153,10 @@ class _Said(logging.Handler):
     """Messages as plain lines on what is stderr at the time."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one."""
-        print(record.getMessage(), file=sys.stderr)
+        """Print one, above a progress bar if there is one."""
+        from tqdm import tqdm
+
+        tqdm.write(record.getMessage(), file=sys.stderr)
 
 
 def _say_what_takes_long() -> None:

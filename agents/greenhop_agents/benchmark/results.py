@@ -15,13 +15,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from greenhop.arrays import Array
 from greenhop.files import write_json, write_text
 from greenhop.physics.state import COST_TERMS
 from greenhop_agents.base.hardware import hardware
 from greenhop_agents.benchmark.jobs import BOUND, REFERENCE, Done, Result
 from greenhop_agents.benchmark.plan import Collected
 from greenhop_agents.scoring.evaluate import score
-from greenhop_agents.scoring.stats import Array
 from greenhop_agents.shelf.runs import PACKAGES, git_commit, training_of
 
 COLUMNS = (

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from greenhop.arrays import Array, Bools
 from greenhop.lp.accounts import priced, short_max_mwh
-from greenhop.lp.columns import Array, Mask
 from greenhop.lp.window import Window
 
 
@@ -23,7 +23,7 @@ class Column(NamedTuple):
     implied: bool | Mask = False
 
 
-def masks(w: Window) -> dict[str, Mask]:
+def masks(w: Window) -> dict[str, Bools]:
     """Which entries each family of variables has: a matter of parameters and clock, never of the world's rows."""
     shape, units = (w.steps, w.params.n_regions), len(w.params.units)
     every = np.ones(shape, dtype=bool)

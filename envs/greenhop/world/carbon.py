@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from greenhop.arrays import Array
 from greenhop.scenario.tables import load_table
 from greenhop.world.places import Place
 from greenhop.world.weather import Weather
-
-Array = NDArray[np.float64]
 
 
 def carbon_kg_per_mwh(places: list[Place], weather: Weather, marginal: bool) -> Array:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from greenhop.arrays import Array
 from greenhop.scenario.tables import load_table
 from greenhop.world.calendar import Calendar, monthly
 from greenhop.world.places import Place
-
-Array = NDArray[np.float64]
 
 
 def temperature_c(place: Place, latent: Array, cal: Calendar) -> Array:

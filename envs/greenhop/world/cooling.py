@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from greenhop.arrays import Array
 from greenhop.scenario.tables import load_table
 from greenhop.world.places import Place
-
-Array = NDArray[np.float64]
 
 
 def pue_full(place: Place, cooling: str, temperature_c: Array) -> Array:

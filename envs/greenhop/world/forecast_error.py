@@ -14,11 +14,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from greenhop.arrays import Array
 from greenhop.scenario.tables import load_table
 from greenhop.world.places import Place, correlated
 from greenhop.world.streams import StreamKey
-
-Array = NDArray[np.float64]
 
 
 def error_sd(name: str, max_lead_h: int) -> Array:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-Array = NDArray[np.float64]
+from greenhop.arrays import Array
 
 
 def ar1(white: Array, phi: float) -> Array:

@@ -14,16 +14,14 @@ from math import exp, sqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from greenhop.arrays import Array
 from greenhop.scenario.config import ScenarioConfig
 from greenhop.scenario.geo import great_circle_km
 from greenhop.scenario.sites import locations_deg, table_name
 from greenhop.scenario.tables import load_table, site_row
 
 NUGGET = 1e-6  # share of noise that two places never share, so that twins at one spot do not make the factor singular
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

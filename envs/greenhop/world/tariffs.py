@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from greenhop.arrays import Array
 from greenhop.scenario.config import ScenarioConfig
 from greenhop.scenario.sites import tariff_rows, volume_fees
 from greenhop.scenario.tables import load_table
@@ -20,8 +21,6 @@ from greenhop.world.noise import ar1, pulses
 from greenhop.world.places import Place, correlated
 from greenhop.world.streams import StreamKey
 from greenhop.world.weather import Weather
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

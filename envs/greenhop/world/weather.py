@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from greenhop.arrays import Array
 from greenhop.scenario.tables import load_table
 from greenhop.world.calendar import Calendar
 from greenhop.world.climate import hydro_share, temperature_c
@@ -16,8 +16,6 @@ from greenhop.world.places import Place, correlated
 from greenhop.world.solar import beam_share, clear_sky, sky_index, solar_share
 from greenhop.world.streams import StreamKey
 from greenhop.world.wind import wind_share
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

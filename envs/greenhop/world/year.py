@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from greenhop.arrays import Array
 from greenhop.errors import ConfigError
 from greenhop.scenario.config import SPLITS, ScenarioConfig, SiteConfig
 from greenhop.world.calendar import Calendar, calendar
@@ -20,7 +20,6 @@ from greenhop.world.streams import StreamKey
 from greenhop.world.tariffs import Prices, make_prices
 from greenhop.world.weather import Weather, make_weather
 
-Array = NDArray[np.float64]
 DEFAULT_WORLD = "greenhop"
 
 
