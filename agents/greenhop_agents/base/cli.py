@@ -252,7 +252,7 @@ def checked_settings(config: DictConfig, config_name: str) -> DictConfig:
     except OmegaConfBaseException as error:
         raise ConfigError(f"{one_line(error)}; in {config_name}.yaml") from None
     checked = check_shared(own, f"{config_name}.yaml").model_dump(by_alias=True, exclude_unset=True)
-    if \"scenario\" in config:
+    if "scenario" in config:
         scenario_of(config)
     check_json_path(config.get("json"))
     merged = OmegaConf.merge(config, checked)

@@ -20,7 +20,7 @@ class Column(NamedTuple):
     cost: Array | float
     lower: Array | float
     upper: Array | float
-    implied: bool | Mask = False
+    implied: bool | Bools = False
 
 
 def masks(w: Window) -> dict[str, Bools]:
