@@ -272,7 +272,7 @@ def scenario_of(config: DictConfig) -> ScenarioConfig:
     return parse_scenario(checked, where=where_of(name))
 
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound=Limited)
 
 
 def keys_checked(config: DictConfig, model: type[M], file: str) -> M:
