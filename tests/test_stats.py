@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
+from greenhop.arrays import Array
 from greenhop_agents.scoring.stats import (
-    Array,
     improvement_interval,
     interval,
     iqm,

@@ -34,7 +34,7 @@ __all__ = [
     "scenario_names",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 ENV_IDS = {
     "Pair2-v1": "pair2",

@@ -74,10 +74,9 @@ def test_every_pin_is_exact_and_appears_once() -> None:
     assert len(names) == len(set(names))
 
 
-def test_package_and_citation_name_the_same_version_and_address_or_no_address() -> None:
+def test_package_and_citation_name_the_same_address_or_no_address() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     cited: Any = OmegaConf.load(ROOT / "CITATION.cff")
-    assert cited.version == __version__
     assert project.get("urls", {}).get("Repository") == cited.get("repository-code")
 
 
@@ -109,3 +108,13 @@ def test_the_api_reference_shows_every_room_and_every_public_name() -> None:
             shown = rf"^::: {package.__name__}\.[\w.]*\b{name}$"
             is_error = name.endswith("Error")  # the module of errors is shown as a whole
             assert is_error or name == "ENV_IDS" or re.search(shown, pages["index"], re.MULTILINE), name
+
+
+def test_the_version_stands_in_one_place() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert "version" in project["dynamic"]
+    number = re.compile(rf"(?<![\w.]){re.escape(__version__)}(?![\w.])")
+    texts = [p for p in tracked_files() if p.suffix in {".py", ".toml", ".cff", ".yml", ".yaml"}]
+    assert [p.relative_to(ROOT).as_posix() for p in texts if number.search(p.read_text(encoding="utf-8"))] == [
+        "envs/greenhop/__init__.py"
+    ]

@@ -8,9 +8,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from greenhop.arrays import Array
 from greenhop.lp.bound import bound
 from greenhop.lp.certificate import certify
-from greenhop.lp.columns import Array
 from greenhop.lp.model import LinearProgram, build
 from greenhop.lp.solve import Options, Solution, solve
 from greenhop.lp.window import make_window

@@ -19,7 +19,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from greenhop.errors import ConfigError, GreenhopError, one_line
 from greenhop.files import write_json as write_whole
@@ -153,8 +153,10 @@ class _Said(logging.Handler):
     """Messages as plain lines on what is stderr at the time."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one."""
-        print(record.getMessage(), file=sys.stderr)
+        """Print one, above a progress bar if there is one."""
+        from tqdm import tqdm
+
+        tqdm.write(record.getMessage(), file=sys.stderr)
 
 
 def _say_what_takes_long() -> None:
@@ -270,7 +272,7 @@ def scenario_of(config: DictConfig) -> ScenarioConfig:
     return parse_scenario(checked, where=where_of(name))
 
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound=Limited)
 
 
 def keys_checked(config: DictConfig, model: type[M], file: str) -> M:

@@ -1,15 +1,23 @@
-"""Progress bars: lively on a terminal, a line now and then in a log; both with rate, time left and a note."""
+"""Progress bars: lively on a terminal, a line now and then in a log; both with rate, time left and a note.
+
+A bar that has nothing to tell still shows that time passes, so that nobody waits in silence.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Event, RLock, Thread
+from time import monotonic
 from typing import Protocol
 
 from tqdm import tqdm
 
+from greenhop.saying import said, silent_s
+
 TERMINAL_S, LOG_S = 0.2, 10.0  # least time between two redraws
+SILENCE_S, WATCHED_S = 2.5, 600.0  # longest silence while somebody may be watching a log, and for how long they may
 
 
 class Update(Protocol):
@@ -22,21 +30,63 @@ class Update(Protocol):
 
 @contextmanager
 def progress_bar(title: str, unit: str) -> Iterator[Update]:
-    """Yields `update(done, total, note)`; the bar appears at the first call."""
-    bars: list[tqdm] = []  # type: ignore[type-arg]
+    """Yields `update(done, total, note)`; the bar appears at the first call, or when nothing was said for a while."""
+    bar, over, began = _Bar(title, unit), Event(), monotonic()
 
-    def update(done: int, total: int, note: str = "") -> None:
-        if not bars:
-            pause = TERMINAL_S if sys.stderr.isatty() else LOG_S
-            bars.append(tqdm(None, title, total, unit=unit, dynamic_ncols=True, mininterval=pause, initial=done))
-        bar = bars[0]
+    def beat() -> None:
+        while not over.wait(SILENCE_S / 5):
+            watched = monotonic() - began < WATCHED_S or sys.stderr.isatty()
+            if silent_s() >= (SILENCE_S if watched else LOG_S):
+                bar.show()
+
+    heart = Thread(target=beat, daemon=True)
+    heart.start()
+    try:
+        yield bar.update
+    finally:
+        over.set()
+        heart.join()
+        bar.close()
+
+
+class _Bar:
+    """A bar that is not there before it is needed."""
+
+    def __init__(self, title: str, unit: str) -> None:
+        self._title, self._unit = title, unit
+        self._bar: tqdm | None = None  # type: ignore[type-arg]
+        self._alone = RLock()
+
+    def update(self, done: int, total: int, note: str = "") -> None:
+        """Redraw, if the last time was not a moment ago."""
+        bar = self._there(total, done)
         if total != bar.total:
             bar.reset(total)
         bar.set_postfix_str(note, refresh=False)
-        bar.update(done - bar.n)
+        if bar.update(done - bar.n):
+            said()
 
-    try:
-        yield update
-    finally:
-        for bar in bars:
-            bar.close()
+    def show(self) -> None:
+        """Redraw now."""
+        self._there(None, 0).refresh()
+        said()
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _there(self, total: int | None, done: int) -> tqdm:  # type: ignore[type-arg]
+        with self._alone:  # two threads may be the first
+            if self._bar is None:
+                pause = TERMINAL_S if sys.stderr.isatty() else SILENCE_S
+                self._bar = tqdm(
+                    desc=self._title,
+                    total=total,
+                    initial=done,
+                    unit=self._unit,
+                    mininterval=pause,
+                    dynamic_ncols=True,
+                )
+                said()
+            return self._bar

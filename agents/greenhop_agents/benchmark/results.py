@@ -6,7 +6,6 @@ import math
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from greenhop.arrays import Array
 from greenhop.files import write_json, write_text
 from greenhop.physics.state import COST_TERMS
 from greenhop_agents.base.hardware import hardware
 from greenhop_agents.benchmark.jobs import BOUND, REFERENCE, Done, Result
 from greenhop_agents.benchmark.plan import Collected
 from greenhop_agents.scoring.evaluate import score
-from greenhop_agents.scoring.stats import Array
-from greenhop_agents.shelf.runs import PACKAGES, git_commit, training_of
+from greenhop_agents.shelf.runs import git_commit, training_of, versions
 
 COLUMNS = (
     "agent",
@@ -181,7 +180,7 @@ def facts_of(command: str, wall_s: float, collected: Collected, root: Path) -> d
         "seeds": collected.plan.benchmark.seeds,
         "hardware": hardware(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": versions(),
         "wall_s": wall_s,
         "job_s": sum(r["seconds"] for r in results),
         "resumed_jobs": collected.resumed,

@@ -63,7 +63,7 @@ def train_one(config: DictConfig, console: Console, records: list[dict[str, obje
         raise SystemExit(exit_code(stop)) from None
     if join_team().rank:
         return result_of(config, policy.name, {policy.name: []}, None)
-    with progress_bar("certified bounds", "episode") as update:
+    with progress_bar("scoring on held-out episodes", "episode") as update:
         episodes, bounds = compare(config, ["stay", "price_follow", policy], 2, update)
     rows = [e.as_row() for group in episodes.values() for e in group]
     write_json(str(Path(config.output) / "evaluation.json"), rows)

@@ -28,10 +28,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from greenhop.arrays import Ints
 from greenhop.episode.simulator import Carry, Simulator
 from greenhop.errors import ConfigError
 from greenhop.lp.coarse import coarsen, spans
-from greenhop.lp.columns import Index
 from greenhop.lp.model import Pattern, build
 from greenhop.lp.replay import plan_at, plan_of
 from greenhop.lp.solve import Options, Solver, SolverName
@@ -67,7 +67,7 @@ class Controller:
         self._params, self._settings = params, settings
         self._patterns = {} if patterns is None else patterns  # by the window's place on the clock
         self._solver = Solver(Options(solver=settings.solver))
-        self._begins: Index = np.zeros(0, dtype=np.int64)  # rows at which the snapshots of the last window begin
+        self._begins: Ints = np.zeros(0, dtype=np.int64)  # rows at which the snapshots of the last window begin
 
     def decide(self, state: State, rows: Row) -> Plan:
         """The first step of the best plan for the window of `rows` from `state`, a batch of one in float64."""

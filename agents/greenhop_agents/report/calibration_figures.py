@@ -15,8 +15,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from numpy.typing import NDArray
 
+from greenhop.arrays import Array
 from greenhop.scenario.config import ScenarioConfig
 from greenhop.scenario.geo import great_circle_km
 from greenhop.scenario.sites import it_capacity_mw, locations_deg
@@ -25,7 +25,6 @@ from greenhop.world.calendar import DAYS_PER_MONTH
 from greenhop.world.forecast import Forecast
 from greenhop.world.year import WorldYear, generate_year
 
-Array = NDArray[np.float64]
 INK, FAINT = "#22303c", "#8a97a3"
 SUPPLY = {"wind": "#2a9d8f", "sun": "#f4b942", "water": "#4f86c6", "contracted green": "#bcd9cd"}
 HUBS = ("#1d6f80", "#e4572e", "#f08a4b", "#c2185b", "#7b5ea7", "#b08bd0", "#2a9d8f", "#6d8b2f", "#c9a227", "#5b6c7d")

@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.patheffects import withStroke
 
+from greenhop.arrays import Array
 from greenhop_agents.scoring.scoreboard import CNY_PER_MCNY, Line
-from greenhop_agents.scoring.trace import Array, Day
+from greenhop_agents.scoring.trace import Day
 
 INK, FAINT, PAPER = "#22303c", "#8a97a3", "#ffffff"
 SOURCES = {  # field of `Day` → (label, colour), from the bottom of the stack upwards

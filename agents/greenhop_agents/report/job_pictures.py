@@ -11,13 +11,13 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from greenhop.arrays import Array
 from greenhop.jobs.metrics import waiting_h
 from greenhop.scenario.config import ScenarioConfig
 from greenhop.scenario.sites import locations_deg
 from greenhop_agents.report.figures import FAINT, HIGHLIGHT, INK, PAPER, STYLE, flow_arrow
 from greenhop_agents.report.plots import colour_of
 from greenhop_agents.scoring.jobs import JobRun
-from greenhop_agents.scoring.stats import Array
 
 CLASSES = ("#2f6db5", "#e4572e", "#2a9d78", "#7b5ea7", "#f4b942", "#17a2a2")
 Span = tuple[float, float, int, int]

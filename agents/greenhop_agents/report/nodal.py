@@ -10,8 +10,8 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from greenhop.arrays import Array
 from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
 from greenhop.lp.bound import bound
@@ -20,7 +20,6 @@ from greenhop.physics.params import Params
 from greenhop_agents.report.figures import INK, STYLE
 from greenhop_agents.scoring.bounds import episode_window
 
-Array = NDArray[np.float64]
 KINDS = (".npz", ".png", ".svg")
 SHOWN = (0.02, 0.98)  # quantiles of the prices between which colours run: single scarce hours would wash out the rest
 LEAST_RENT, MOST_LINKS = 1e-3, 10  # CNY/GB at which a link counts as full; links that are drawn

@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter
 
+from greenhop.arrays import Array
 from greenhop.physics.state import COST_TERMS
 from greenhop_agents.benchmark.jobs import BOUND, REFERENCE
 from greenhop_agents.benchmark.results import SCENARIO, Curve, Results
 from greenhop_agents.report.figures import FAINT, INK, PAPER
 from greenhop_agents.scoring.scoreboard import CNY_PER_MCNY, KG_PER_T
-from greenhop_agents.scoring.stats import Array, Interval, interval, iqm, performance_profile
+from greenhop_agents.scoring.stats import Interval, interval, iqm, performance_profile
 
 COLOURS = {
     BOUND: "#22303c",

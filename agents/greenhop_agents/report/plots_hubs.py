@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
+from greenhop.arrays import Array
 from greenhop.gym.render import label_sides
 from greenhop.scenario.config import parse_scenario
 from greenhop.scenario.sites import it_capacity_mw, locations_deg
 from greenhop_agents.benchmark.results import Results
 from greenhop_agents.report.figures import HIGHLIGHT, INK, PAPER, SOURCES, flow_arrow
 from greenhop_agents.report.plots import single
-from greenhop_agents.scoring.stats import Array
 
 SUPPLY = {"used_green_mw": "own", "ppa_mw": "ppa", "discharge_mw": "storage", "grid_mw": "grid", "diesel_mw": "diesel"}
 LEAST_ARROW = 0.015  # of the widest: what moved less gets no arrow

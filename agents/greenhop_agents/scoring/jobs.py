@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from greenhop.arrays import Array
 from greenhop.episode.simulator import Simulator
 from greenhop.jobs.dispatcher import Runs
 from greenhop.jobs.episode import JobEpisode
 from greenhop.jobs.metrics import job_metrics
 from greenhop.jobs.rules import Rule, earliest_deadline
-from greenhop.jobs.table import Floats, JobTable
+from greenhop.jobs.table import JobTable
 from greenhop.physics.rewards import REPORTED, report
 from greenhop.physics.state import COST_TERMS, Plan
 from greenhop_agents.policies.policy import ActionPolicy, Policy
@@ -31,8 +32,8 @@ class JobRun:
     metrics: dict[str, float]
     episode: JobEpisode
     runs: list[Runs]  # what ran in each step
-    backlog_mwh: Floats  # [T, R, K] before each step
-    moved_mwh: Floats  # [L] over the episode
+    backlog_mwh: Array  # [T, R, K] before each step
+    moved_mwh: Array  # [L] over the episode
 
     @property
     def cost_cny(self) -> float:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from greenhop.arrays import Array
+
 Statistic = Callable[[Array], Array]
 Scheme = Literal["stratified", "paired"]
 

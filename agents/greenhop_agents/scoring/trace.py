@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from greenhop.arrays import Array
 from greenhop.episode.simulator import Simulator
 from greenhop.lp.bound import bound
 from greenhop.lp.replay import replayed
@@ -19,7 +19,6 @@ from greenhop_agents.policies.policy import Policy
 from greenhop_agents.scoring.bounds import episode_window
 from greenhop_agents.scoring.episodes import walk
 
-Array = NDArray[np.float64]
 Stepped = tuple[Row, Flows]
 
 

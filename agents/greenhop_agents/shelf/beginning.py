@@ -8,7 +8,6 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 from shutil import rmtree
 
@@ -19,7 +18,7 @@ from greenhop.errors import ConfigError
 from greenhop.files import new_folder, sweep, write_json, write_text
 from greenhop.scenario.plain_yaml import load_yaml
 from greenhop_agents.learners.weights import FACTS
-from greenhop_agents.shelf.runs import CONFIG, PACKAGES, SCHEMA, TRAINING, git_commit
+from greenhop_agents.shelf.runs import CONFIG, SCHEMA, TRAINING, git_commit, versions
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +71,7 @@ def start_run(folder: Path, config: DictConfig, sim: Simulator) -> None:
         "seed": config.seed,
         "git_commit": git_commit(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": versions(),
     }
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

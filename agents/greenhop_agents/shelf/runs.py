@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from greenhop import __version__
 from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
 from greenhop.files import write_json
@@ -30,7 +32,7 @@ from greenhop_agents.policies.policy import Policy
 
 SCHEMA = 2
 TRAINING, CONFIG = "training.json", "config.yaml"
-PACKAGES = ("greenhop", "torch", "gymnasium", "numpy", "stable-baselines3", "highspy")
+PACKAGES = ("torch", "gymnasium", "numpy", "stable-baselines3", "highspy")  # whose versions count
 
 
 class AgentFacts(BaseModel):
@@ -56,6 +58,11 @@ class RunFacts(BaseModel):
     python: str
     packages: dict[str, str]
     policy_sha256: list[str] = Field(default_factory=list)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Greenhop and of the packages that numbers rest on."""
+    return {"greenhop": __version__} | {name: version(name) for name in PACKAGES}
 
 
 def git_commit() -> str | None:

@@ -105,7 +105,6 @@ COSTS = {
     "pue_excess": "surcharge on energy above the cap on PUE",
     "wires": "fee by capacity at sites of direct supply, and wires of own power from far away",
     "reserve": "what grid-forming stores lack of the reserve they must hold",
-    "latency": "what online work is worth less, the further it is served from its users",
     "terminal": "last step only: work left undone and energy missing from the stores, priced",
 }
 ENDING = (  # the same sentence in README and docs/agent.md

@@ -29,7 +29,6 @@ from greenhop.errors import CompilerError
 log = logging.getLogger(__name__)
 
 PART_SIZE = 2_000  # numbers in a function: twice as many take four times as long to compile
-LONG = 10  # functions that take long enough to say so
 BLOCKS = 2  # of lanes that a function works on before the next does: its instructions are read once for all
 _HEAD = "void part{number}(int64_t n, int64_t e, void* const* p, F* s)"
 _DRIVER = """
@@ -100,8 +99,6 @@ def _alone(folder: Path, command: Sequence[str]) -> Iterator[None]:
 
 def _made(texts: Sequence[str], command: Sequence[str], entry: Entry) -> Bind:
     """A new library, kept if it can be."""
-    if len(texts) >= LONG:
-        log.info("compiling %d functions of machine code; this is kept for next time", len(texts))
     with toolchain.build_folder() as folder:
         made = toolchain.library(texts, command, folder, toolchain.limit_s())
         data = made.read_bytes()

@@ -24,6 +24,7 @@ from typing import IO, Any
 from greenhop.cache import Entry, key_of
 from greenhop.errors import CompilerError, ConfigError
 from greenhop.files import ENDING, sweep
+from greenhop.saying import say
 
 COMPILERS = ("g++", "clang++", "c++")
 FLAGS = (
@@ -124,6 +125,8 @@ def library(texts: Sequence[str], command: Sequence[str], folder: Path, limit_s:
     calls = _Calls(command, limit_s)
 
     def compiled(source: Path) -> Path:
+        if len(sources) > 1:
+            say("compiling machine code: %s of %d functions; it is kept for next time", source.stem[4:], len(sources))
         return calls.make(source.with_suffix(".o"), *FLAGS, "-c", str(source))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -17,6 +17,7 @@ from greenhop.engines.engine import Engine
 from greenhop.engines.find import build_engine
 from greenhop.episode.simulator import Carry, Simulator
 from greenhop.physics.rewards import RewardKind
+from greenhop.saying import say
 from greenhop.world.bank import MADE_BY as WORLD
 
 MADE_BY = (*WORLD, "physics", "episode")  # the code that these rewards rest on
@@ -38,6 +39,7 @@ def _run(sim: Simulator, reward: RewardKind) -> NDArray[np.floating]:
     firsts = [*range(0, count - engine.num_envs, engine.num_envs), count - engine.num_envs]
     out = np.empty((count, sim.params.steps), dtype=sim.bank.table.cpu().numpy().dtype)
     for first in firsts:  # the last pass may overlap the one before
+        say("measuring what price following earns: episode %d of %d; it is kept for next time", first + 1, count)
         out[first : first + engine.num_envs] = _episodes(engine, first, reward)
     return out
 

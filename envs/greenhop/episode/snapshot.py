@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
+from greenhop.arrays import Array
 from greenhop.physics.params import Params
 from greenhop.physics.state import Flows, Row, State
-
-Array = NDArray[np.float64]
 
 
 class Snapshot(NamedTuple):

@@ -12,13 +12,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
+from greenhop.arrays import Array, Ints
 from greenhop.errors import ConfigError, DataError
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 Repairs = Counter[str]
 
 MOST_BYTES = 1 << 30  # of a file after decompression
@@ -88,7 +85,7 @@ def _encoding(name: str, path: Path) -> str:
         raise ConfigError(f"{path}: options.encoding = {name!r} is unknown; such as utf-8, gb18030, cp1252") from None
 
 
-def to_numbers(cells: Iterable[object], lines: Ints, path: Path, what: str, form: Form = PLAIN) -> Floats:
+def to_numbers(cells: Iterable[object], lines: Ints, path: Path, what: str, form: Form = PLAIN) -> Array:
     """Numbers, NaN for cells that say there is none; a fill value that nobody declared is a mistake."""
     texts = ["" if cell is None else str(cell).strip() for cell in cells]
     marks = MISSING | {m.casefold() for m in form.missing or ()}

@@ -29,7 +29,8 @@ from typing import NoReturn
 import numpy as np
 import pandas as pd
 
-from greenhop.importers.files import Bools, Floats, Ints, Repairs, bad
+from greenhop.arrays import Array, Bools, Ints
+from greenhop.importers.files import Repairs, bad
 from greenhop.importers.samples import NOWHERE, Samples, Spot, in_order
 from greenhop.importers.steps import HOUR_S, Spans, spans
 
@@ -42,7 +43,7 @@ class Hourly:
 
     path: Path
     first_hour: int
-    values: Mapping[str, Floats]
+    values: Mapping[str, Array]
     repairs: Repairs
     spot: Spot = NOWHERE
     notes: tuple[str, ...] = ()
@@ -73,7 +74,7 @@ class _Grid:
     """Means over hours `[H]`, NaN where an hour is not fully covered, and the hours that are covered in part."""
 
     first_hour: int
-    values: dict[str, Floats]
+    values: dict[str, Array]
     partly: dict[str, Bools]
 
 
@@ -108,7 +109,7 @@ def _means(rows: Samples, span: Spans) -> _Grid:
     return grid
 
 
-def _spread(v: Floats, start_s: Ints, length_s: Ints, size: int) -> tuple[Floats, Floats]:
+def _spread(v: Array, start_s: Ints, length_s: Ints, size: int) -> tuple[Array, Array]:
     """Every hour's sum of the values in it, weighted by the share of the hour they cover, and the seconds covered."""
     there = ~np.isnan(v) & (start_s >= 0)  # before the first hour only quantities stamped at their end can begin
     v, start_s, length_s = v[there], start_s[there], length_s[there]
@@ -121,7 +122,7 @@ def _spread(v: Floats, start_s: Ints, length_s: Ints, size: int) -> tuple[Floats
     return sums[:size], covered[:size]
 
 
-def _cut(grid: _Grid, rows: Samples) -> tuple[int, dict[str, Floats]]:
+def _cut(grid: _Grid, rows: Samples) -> tuple[int, dict[str, Array]]:
     """Cut hours at the ends where something is missing; no more than one at each end may have had a value."""
     full = np.flatnonzero(np.all([~np.isnan(v) for v in grid.values.values()], axis=0))
     if not len(full):
@@ -147,7 +148,7 @@ def _refuse_parts(name: str, second: int, count: int, rows: Samples) -> None:
     bad(rows.path, int(rows.lines[at]), f"{count} hours from {when} UTC on have only a part of their rows of {name}")
 
 
-def _without_gaps(v: Floats, name: str, first: int, rows: Samples, max_gap_h: int) -> Floats:
+def _without_gaps(v: Array, name: str, first: int, rows: Samples, max_gap_h: int) -> Array:
     hole = np.isnan(v)
     if not hole.any():
         return v

@@ -20,8 +20,9 @@ import numpy as np
 from omegaconf import OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from greenhop.arrays import Array, Bools, Ints
 from greenhop.errors import ConfigError
-from greenhop.importers.files import Bools, Floats, Ints, Repairs, bad
+from greenhop.importers.files import Repairs, bad
 from greenhop.importers.hourly import Hourly, repeated
 from greenhop.importers.steps import HOUR_S
 from greenhop.scenario.find import config_dir
@@ -41,7 +42,7 @@ class ClassBounds(BaseModel):
     window_h: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """How long its work may wait, h; null: as the shipped class of this name."""
 
-    def holds(self, length_h: Floats) -> Bools:
+    def holds(self, length_h: Array) -> Bools:
         """Which jobs belong to the class."""
         return np.asarray((length_h >= self.min_length_h) & (length_h < self.max_length_h), dtype=np.bool_)
 
@@ -81,12 +82,12 @@ class Jobs:
 
     path: Path
     lines: Ints
-    arrival_s: Floats  # UTC, since 1970
-    length_h: Floats
-    size: Floats  # work, in any unit
+    arrival_s: Array  # UTC, since 1970
+    length_h: Array
+    size: Array  # work, in any unit
     repairs: Repairs
     notes: tuple[str, ...] = ()
-    wait_h: Floats | None = None
+    wait_h: Array | None = None
 
     def kept(self, keep: Bools, why: str) -> Jobs:
         """The jobs where `keep` is true; the others are counted under `why`."""
@@ -130,7 +131,7 @@ def _scaled(made: Hourly, config: JobsConfig, count: int) -> Hourly:
     return replace(made, values={name: v * scale for name, v in made.values.items()}, notes=(*made.notes, note))
 
 
-def work_by_hour(begin_h: Floats, length_h: Floats, size: Floats, count: int) -> Floats:
+def work_by_hour(begin_h: Array, length_h: Array, size: Array, count: int) -> Array:
     """`[count]` work of jobs that run evenly from `begin_h` (hours after the first) for `length_h`.
 
     A job inside one hour is added there. The others are a rate that begins at one moment and ends at another; the sum
@@ -151,7 +152,7 @@ def work_by_hour(begin_h: Floats, length_h: Floats, size: Floats, count: int) ->
     return np.asarray(out + running, dtype=np.float64)
 
 
-def _hours(jobs: Jobs, begin_h: Floats, length_h: Floats) -> int:
+def _hours(jobs: Jobs, begin_h: Array, length_h: Array) -> int:
     """Hours up to the end of the last job; a job that ends on the hour does not begin another."""
     end_h = begin_h + length_h
     last = np.maximum(np.floor(begin_h), np.ceil(end_h) - 1.0)

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from greenhop.arrays import Array
 from greenhop.errors import ConfigError
-from greenhop.importers.files import Floats, Form, bad
+from greenhop.importers.files import Form, bad
 from greenhop.importers.sheet import Sheet, read_sheet
 
 KWH_PER_MWH = 1000.0
@@ -110,7 +111,7 @@ def price_column(sheet: Sheet, among: Sequence[str] | None = None) -> tuple[str,
     return name, SIGNS.get(match[1], match[1]), KWH_PER_MWH if match[2] == "kWh" else 1.0
 
 
-def in_cny(price: Floats, currency: str, options: RateOptions, path: Path) -> tuple[Floats, str]:
+def in_cny(price: Array, currency: str, options: RateOptions, path: Path) -> tuple[Array, str]:
     """Prices in CNY, and the sentence about it for the manifest."""
     rate = options.cny_per_unit
     if currency == "CNY":

@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from greenhop.importers.files import Floats, Ints, Repairs, bad
+from greenhop.arrays import Array, Ints
+from greenhop.importers.files import Repairs, bad
 from greenhop.importers.layout import Options, TextOptions
 from greenhop.importers.samples import Samples, Spot, samples
 from greenhop.importers.times import Times
@@ -52,7 +53,7 @@ def canonical(name: str) -> str | None:
     return None if entry is None else entry[0]
 
 
-def convert(name: str, values: Floats, unit: str, path: Path) -> Floats:
+def convert(name: str, values: Array, unit: str, path: Path) -> Array:
     """Values of a variable in our unit."""
     allowed = VARIABLES[LEGACY.get(name, name)][1]
     unit = unit.replace("W/m2", "W/m²").strip()
@@ -63,7 +64,7 @@ def convert(name: str, values: Floats, unit: str, path: Path) -> Floats:
 
 
 def weather_samples(
-    path: Path, lines: Ints, times: Times, values: Mapping[str, Floats], spot: Spot, repairs: Repairs
+    path: Path, lines: Ints, times: Times, values: Mapping[str, Array], spot: Spot, repairs: Repairs
 ) -> Samples:
     """Rows of weather; radiation belongs to the hour before its time."""
     if not values:

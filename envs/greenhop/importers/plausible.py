@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from greenhop.importers.files import Floats, bad
+from greenhop.arrays import Array
+from greenhop.importers.files import bad
 from greenhop.importers.samples import Samples
 from greenhop.world.pack import limits
 
@@ -45,7 +46,7 @@ def check_plausible(rows: Samples, capacity_mw: float | None) -> None:
             bad(rows.path, int(rows.lines[at]), f"{name} = {v[at]:g} is outside {low:g}…{high:g}; is {suspect} wrong?")
 
 
-def _limits(name: str, v: Floats, capacity_mw: float | None) -> tuple[float, float]:
+def _limits(name: str, v: Array, capacity_mw: float | None) -> tuple[float, float]:
     if name == "generation_mw" and capacity_mw is not None:
         return -SLACK * capacity_mw, (1.0 + SLACK) * capacity_mw
     if name in SHARES:

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
+from greenhop.arrays import Array
 from greenhop.errors import ConfigError
-from greenhop.importers.files import Floats
 from greenhop.importers.hourly import Hourly
 from greenhop.importers.samples import Spot
 
@@ -42,7 +42,7 @@ class PvConfig(BaseModel):
     """Wind at the panels where the file has none, m/s; assumption."""
 
 
-def pv_cf(hourly: Hourly, config: PvConfig) -> tuple[Floats, tuple[str, ...]]:
+def pv_cf(hourly: Hourly, config: PvConfig) -> tuple[Array, tuple[str, ...]]:
     """Share of (inverter) capacity in every hour, and the assumptions made.
 
     Raises:
@@ -84,7 +84,7 @@ def _geometry(spot: Spot, config: PvConfig) -> tuple[float, float, float, float]
     return spot.lat_deg, spot.lon_deg, tilt, azimuth
 
 
-def _global(pvlib: Any, values: Mapping[str, Floats], zenith: Floats, hourly: Hourly) -> tuple[Floats, str]:
+def _global(pvlib: Any, values: Mapping[str, Array], zenith: Array, hourly: Hourly) -> tuple[Array, str]:
     if "ghi_w_per_m2" in values:
         return values["ghi_w_per_m2"], "irradiance from the file"
     if "cloud_share" not in values:
@@ -97,8 +97,8 @@ def _global(pvlib: Any, values: Mapping[str, Floats], zenith: Floats, hourly: Ho
 
 
 def _parts(
-    pvlib: Any, values: Mapping[str, Floats], ghi: Floats, zenith: Floats, middle: pd.DatetimeIndex
-) -> tuple[Floats, Floats]:
+    pvlib: Any, values: Mapping[str, Array], ghi: Array, zenith: Array, middle: pd.DatetimeIndex
+) -> tuple[Array, Array]:
     """Beam (normal) and diffuse irradiance: measured, the beam as what the diffuse part leaves, or both by Erbs."""
     if "dni_w_per_m2" in values and "dhi_w_per_m2" in values:
         return values["dni_w_per_m2"], values["dhi_w_per_m2"]

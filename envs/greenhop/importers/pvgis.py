@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from greenhop.arrays import Array
 from greenhop.errors import ConfigError
-from greenhop.importers.files import Floats, bad, read_text
+from greenhop.importers.files import bad, read_text
 from greenhop.importers.layout import Layout, Options
 from greenhop.importers.samples import Samples, Spot, samples
 from greenhop.importers.steps import HOUR_S
@@ -65,7 +66,7 @@ def _parsed(text: str, path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     return data, about
 
 
-def _radiation(data: pd.DataFrame) -> dict[str, Floats]:
+def _radiation(data: pd.DataFrame) -> dict[str, Array]:
     """Global and diffuse irradiance of a level plane."""
     if all(part in data for part in PARTS):
         direct, sky, ground = (data[part].to_numpy(np.float64) for part in PARTS)

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from greenhop.arrays import Array
 from greenhop.errors import ConfigError
-from greenhop.importers.files import Floats, bad
+from greenhop.importers.files import bad
 from greenhop.importers.hourly import Hourly
 from greenhop.importers.inputs import InputConfig
 from greenhop.importers.plausible import SHARES, SLACK
@@ -49,7 +50,7 @@ def quantity_of(hourly: Hourly, config: InputConfig) -> Hourly:
     return replace(hourly, values={name: values}, notes=notes)
 
 
-def _share(hourly: Hourly, config: InputConfig) -> tuple[Floats, tuple[str, ...]]:
+def _share(hourly: Hourly, config: InputConfig) -> tuple[Array, tuple[str, ...]]:
     if config.capacity_mw is None:
         raise ConfigError(
             f"{hourly.path}: {config.quantity} from MW needs the plants' size: add capacity_mw to the input"
@@ -57,7 +58,7 @@ def _share(hourly: Hourly, config: InputConfig) -> tuple[Floats, tuple[str, ...]
     return hourly.values["generation_mw"] / config.capacity_mw, (f"divided by {config.capacity_mw:g} MW",)
 
 
-def _clipped(values: Floats, hourly: Hourly, name: str) -> Floats:
+def _clipped(values: Array, hourly: Hourly, name: str) -> Array:
     """Bring what lies a little outside 0 … 1 back, counted."""
     wrong = np.flatnonzero((values < -SLACK) | (values > 1.0 + SLACK))
     if len(wrong):
@@ -69,7 +70,7 @@ def _clipped(values: Floats, hourly: Hourly, name: str) -> Floats:
     return np.clip(values, 0.0, 1.0)
 
 
-def check_range(values: Floats, hourly: Hourly, name: str) -> None:
+def check_range(values: Array, hourly: Hourly, name: str) -> None:
     """Refuse values, and means, that only a wrong unit explains."""
     low, high = limits(name)
     wrong = np.flatnonzero((values < low) | (values > high))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from greenhop.importers.files import Floats, Ints, Repairs, bad
+from greenhop.arrays import Array, Ints
+from greenhop.importers.files import Repairs, bad
 from greenhop.importers.times import Times
 
 
@@ -37,7 +38,7 @@ class Samples:
     path: Path
     lines: Ints
     seconds: Ints
-    values: Mapping[str, Floats]
+    values: Mapping[str, Array]
     repairs: Repairs
     spot: Spot = NOWHERE
     notes: tuple[str, ...] = ()
@@ -48,7 +49,7 @@ def samples(
     path: Path,
     lines: Ints,
     times: Times,
-    values: Mapping[str, Floats],
+    values: Mapping[str, Array],
     repairs: Repairs,
     spot: Spot = NOWHERE,
     notes: tuple[str, ...] = (),

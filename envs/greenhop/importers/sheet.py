@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from greenhop.importers.files import PLAIN, Bools, Floats, Form, Ints, Repairs, bad, read_text, to_numbers
+from greenhop.arrays import Array, Bools, Ints
+from greenhop.importers.files import PLAIN, Form, Repairs, bad, read_text, to_numbers
 
 DECIMALS = re.compile(r"-?\d+\.(\d+)")
 MOST_NAMED = 40  # values of a column in an error
@@ -55,7 +56,7 @@ class Sheet:
         i = self.header.index(column)
         return [row[i] for row in self.cells]
 
-    def numbers(self, column: str) -> Floats:
+    def numbers(self, column: str) -> Array:
         """The numbers of a column, NaN where a cell is empty."""
         return to_numbers(self.texts(column), self.lines, self.path, column, self.form)
 

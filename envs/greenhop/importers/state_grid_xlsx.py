@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from greenhop.arrays import Ints
 from greenhop.errors import ConfigError
-from greenhop.importers.files import Form, Ints, bad, to_numbers
+from greenhop.importers.files import Form, bad, to_numbers
 from greenhop.importers.layout import Layout, Options, marks
 from greenhop.importers.samples import Samples, samples
 from greenhop.importers.times import read_times

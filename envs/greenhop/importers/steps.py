@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from greenhop.importers.files import Bools, Ints, bad
+from greenhop.arrays import Bools, Ints
+from greenhop.importers.files import bad
 from greenhop.importers.samples import Samples
 
 HOUR_S = 3600

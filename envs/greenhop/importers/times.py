@@ -12,8 +12,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
+from greenhop.arrays import Bools, Ints
 from greenhop.errors import ConfigError
-from greenhop.importers.files import Bools, Ints, Repairs, bad
+from greenhop.importers.files import Repairs, bad
 
 OFFSET = re.compile(r"[+-](\d\d):?(\d\d)$")
 HAS_ZONE = re.compile(r"(?:Z|UTC|\d[+-]\d\d:?\d\d)$")

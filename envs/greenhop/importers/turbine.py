@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from greenhop.arrays import Array
 from greenhop.errors import ConfigError
-from greenhop.importers.files import Floats
 from greenhop.importers.hourly import Hourly
 from greenhop.importers.open_meteo import HEIGHT_WIND
 from greenhop.world.wind import SPEEDS, farm_curve
@@ -34,7 +34,7 @@ class WindConfig(BaseModel):
     """Factor on the wind speed, for what is known to be too low or high at the place."""
 
 
-def wind_cf(hourly: Hourly, config: WindConfig) -> tuple[Floats, tuple[str, ...]]:
+def wind_cf(hourly: Hourly, config: WindConfig) -> tuple[Array, tuple[str, ...]]:
     """Share of capacity in every hour, and the assumptions made."""
     heights = {int(m[1]): name for name in hourly.values if (m := HEIGHT_WIND.fullmatch(name))}
     if not heights:

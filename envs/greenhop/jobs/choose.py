@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from greenhop.jobs.table import Bools, Floats, Ints
+from greenhop.arrays import Array, Bools, Ints
 
 PASSES = 4  # after each, jobs that no longer fit are passed over and those behind them are tried
 SLACK = 1e-9  # MWh or GB by which a sum may exceed its limit: rounding
 
 
-def fitting(need: Floats, group: Ints, limit: Floats, ready: Bools | None = None) -> Bools:
+def fitting(need: Array, group: Ints, limit: Array, ready: Bools | None = None) -> Bools:
     """Jobs taken in their order while the sum of their needs stays within their group's limit.
 
     A job that does not fit is passed over for the ones behind it, in up to `PASSES` rounds.
@@ -40,7 +40,7 @@ def fitting(need: Floats, group: Ints, limit: Floats, ready: Bools | None = None
     return taken
 
 
-def _running_sum(values: Floats, group: Ints) -> Floats:
+def _running_sum(values: Array, group: Ints) -> Array:
     """`[N]` sums from the first entry of a group to each of its entries; `group` is in order."""
     total = np.cumsum(values)
     first = np.flatnonzero(np.diff(group, prepend=group[0] - 1))

@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from greenhop.arrays import Array, Bools, Ints
 from greenhop.jobs.choose import fitting
 from greenhop.jobs.rules import Rule, Waiting, earliest_deadline
-from greenhop.jobs.table import Bools, Floats, Ints, JobTable
+from greenhop.jobs.table import JobTable
 from greenhop.physics.params import Params
 
 ROUNDING = 1e-9  # of a step's work, by which a job may exceed it and still end in it
@@ -25,9 +26,9 @@ class Limits(NamedTuple):
     """What a step leaves for deferrable work, of one environment."""
 
     phase: int
-    room_mwh: Floats  # [R, P] after online work
-    link_gb: Floats  # [L] after synchronisation and online work
-    readable_mwh: Floats  # [L, K] of a cohort that can leave its site
+    room_mwh: Array  # [R, P] after online work
+    link_gb: Array  # [L] after synchronisation and online work
+    readable_mwh: Array  # [L, K] of a cohort that can leave its site
 
 
 class Runs(NamedTuple):
@@ -35,7 +36,7 @@ class Runs(NamedTuple):
 
     jobs: Ints  # index into the table
     hub: Ints
-    work_mwh: Floats
+    work_mwh: Array
 
 
 NOTHING = Runs(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0))
@@ -44,8 +45,8 @@ NOTHING = Runs(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zero
 class Carried(NamedTuple):
     """What jobs made of a plan in one step."""
 
-    serve_mwh: Floats  # [R, K, S]
-    migrate_mwh: Floats  # [L, K, S]
+    serve_mwh: Array  # [R, K, S]
+    migrate_mwh: Array  # [L, K, S]
     extra_cny: float  # for data of jobs' own beyond what their class is billed
 
 
@@ -55,15 +56,15 @@ class Clock:
 
     slack: Ints  # [period, K] of slot 0
     quantum: Ints  # [K]
-    rate_limit: Floats  # [period, K, S]
+    rate_limit: Array  # [period, K, S]
     closes: Bools  # [period, K]
     pool: Ints  # [K]
-    restart: Floats  # [K]
+    restart: Array  # [K]
     source: Ints  # [L]
     target: Ints  # [L]
     allowed: Bools  # [L, K]
-    gb_per_mwh: Floats  # [L, K]
-    price_cny_per_gb: Floats  # [L]
+    gb_per_mwh: Array  # [L, K]
+    price_cny_per_gb: Array  # [L]
 
 
 def clock_of(p: Params) -> Clock:
@@ -85,7 +86,7 @@ def clock_of(p: Params) -> Clock:
     )
 
 
-def _last_steps(jobs: JobTable, deadline_h: Floats, dt_h: float) -> Ints:
+def _last_steps(jobs: JobTable, deadline_h: Array, dt_h: float) -> Ints:
     """`[N]` step in which a job must end for itself and for those that wait for it."""
     last = np.minimum(jobs.due_step, np.ceil(deadline_h / dt_h - ROUNDING).astype(np.int64) - 1)
     steps = np.ceil(jobs.work_mwh / (jobs.rate_mw * dt_h) - ROUNDING).astype(np.int64)
@@ -132,12 +133,12 @@ class Dispatcher:
         self._owed_moves = np.zeros((len(params.links), *slots[1:]))
         self._admit()
 
-    def backlog_mwh(self, phase: int) -> Floats:
+    def backlog_mwh(self, phase: int) -> Array:
         """`[R, K, S]` work of the jobs that wait or run: what the step's state must hold."""
         a = self._active
         return self._cohort_sums(a, self._slot(a, phase), self.remaining_mwh[a])
 
-    def carry_out(self, serve_mwh: Floats, migrate_mwh: Floats, limits: Limits) -> Carried:
+    def carry_out(self, serve_mwh: Array, migrate_mwh: Array, limits: Limits) -> Carried:
         """Run and move whole jobs as far as the plan says, end the step, and admit what was submitted meanwhile.
 
         Args:
@@ -156,7 +157,7 @@ class Dispatcher:
         self._close(a, slot, limits.phase)
         return Carried(served, moved, extra)
 
-    def _step_work(self, a: Ints) -> Floats:
+    def _step_work(self, a: Ints) -> Array:
         """`[n]` MWh that active jobs do in a step if they run: all that is left in their last one."""
         left, most = self.remaining_mwh[a], self.jobs.rate_mw[a] * self.params.dt_h
         return np.where(left <= most * (1.0 + ROUNDING), left, most)
@@ -178,7 +179,7 @@ class Dispatcher:
         _, k, s = self._owed.shape
         return (self.hub[a] * k + self.jobs.kind[a]) * s + slot
 
-    def _cohort_sums(self, a: Ints, slot: Ints, values: Floats) -> Floats:
+    def _cohort_sums(self, a: Ints, slot: Ints, values: Array) -> Array:
         """`[R, K, S]` sums of a value of active jobs."""
         sums = np.bincount(self._cohort(a, slot), values, minlength=self._owed.size)
         return np.asarray(sums.reshape(self._owed.shape), dtype=np.float64)
@@ -191,7 +192,7 @@ class Dispatcher:
         )
         return np.lexsort((self.rule(seen), ~self.running[a], ~must, ~bound))
 
-    def _choose_runs(self, a: Ints, slot: Ints, serve_mwh: Floats, limits: Limits) -> Bools:
+    def _choose_runs(self, a: Ints, slot: Ints, serve_mwh: Array, limits: Limits) -> Bools:
         """`[n]` which active jobs run in this step."""
         if not len(a):
             return np.zeros(0, dtype=bool)
@@ -220,7 +221,7 @@ class Dispatcher:
         after = self.jobs.after[a]
         return (after < 0) | (self.remaining_mwh[after] <= 0.0)
 
-    def _book_runs(self, a: Ints, run: Bools, done: Floats) -> None:
+    def _book_runs(self, a: Ints, run: Bools, done: Array) -> None:
         now, dt = self.t * self.params.dt_h, self.params.dt_h
         ran = a[run]
         self.suspensions[a[self.running[a] & ~run]] += 1
@@ -234,7 +235,7 @@ class Dispatcher:
         self.running[over] = False
         self.finished_h[over] = now + np.minimum(done[ends] / self.jobs.rate_mw[over], dt)
 
-    def _move(self, a: Ints, slot: Ints, run: Bools, migrate_mwh: Floats, limits: Limits) -> tuple[Floats, float]:
+    def _move(self, a: Ints, slot: Ints, run: Bools, migrate_mwh: Array, limits: Limits) -> tuple[Array, float]:
         """`[L, K, S]` work that left over each link, and what jobs' own data cost beyond their class's."""
         moved, extra = np.zeros_like(self._owed_moves), 0.0
         promised = self._owed_moves + migrate_mwh
@@ -258,8 +259,8 @@ class Dispatcher:
         return moved, extra
 
     def _over_link(
-        self, link: int, jobs: Ints, slot: Ints, promised: Floats, link_gb: float
-    ) -> tuple[Bools, Floats, float]:
+        self, link: int, jobs: Ints, slot: Ints, promised: Array, link_gb: float
+    ) -> tuple[Bools, Array, float]:
         """Which of the jobs at its source leave over a link: those not begun first, then those with most time left."""
         if not len(jobs):
             return np.zeros(0, dtype=bool), np.zeros(0), 0.0
@@ -274,7 +275,7 @@ class Dispatcher:
         price = float(self.clock.price_cny_per_gb[link])
         return went, gb, price * float((gb - of_class)[went].sum())
 
-    def _arrive(self, jobs: Ints, hub: int, gb: Floats) -> None:
+    def _arrive(self, jobs: Ints, hub: int, gb: Array) -> None:
         """Jobs stand at another hub, with the work that restarting them costs; a running one was stopped for it."""
         overhead = self.remaining_mwh[jobs] * self.clock.restart[self.jobs.kind[jobs]]
         self.remaining_mwh[jobs] += overhead

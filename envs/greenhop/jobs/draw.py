@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from greenhop.arrays import Array, Ints
 from greenhop.episode.simulator import Simulator
-from greenhop.jobs.table import Floats, Ints, JobTable, joined
+from greenhop.jobs.table import JobTable, joined
 from greenhop.physics.params import Params
 from greenhop.scenario.config import Fraction, Model
 
@@ -66,17 +67,17 @@ def episode_jobs(sim: Simulator, start: int, statistics: JobStatistics, seed: in
     return joined([_cut(p, *cell, each, statistics, rng) for cell in cells])
 
 
-Cells = tuple[Floats, Ints, Ints, Ints, Ints]  # work, region, class, step in which it joins, step in which it is due
+Cells = tuple[Array, Ints, Ints, Ints, Ints]  # work, region, class, step in which it joins, step in which it is due
 
 
-def _warm_cells(p: Params, warm: Floats, first: int) -> Cells:
+def _warm_cells(p: Params, warm: Array, first: int) -> Cells:
     """Work that waits when the episode begins."""
     r, k, s = np.nonzero(warm > 0.0)
     slack = p.slack.cpu().numpy().round().astype(np.int64)[first % p.period]
     return warm[r, k, s], r, k, np.zeros(len(r), dtype=np.int64), slack[k, s]
 
 
-def _arriving_cells(p: Params, arriving: Floats, first: int) -> Cells:
+def _arriving_cells(p: Params, arriving: Array, first: int) -> Cells:
     """Work that joins at the end of each step, for the next one."""
     t, r, k = np.nonzero(arriving > 0.0)
     phase = (first + t + 1) % p.period
@@ -85,13 +86,13 @@ def _arriving_cells(p: Params, arriving: Floats, first: int) -> Cells:
     return arriving[t, r, k], r, k, t + 1, t + 1 + slack
 
 
-def pool_mw(p: Params) -> Floats:
+def pool_mw(p: Params) -> Array:
     """`[R, K]` IT power of the pool that a class uses at a hub."""
     return np.asarray((p.capacity_mwh @ p.deferrable_pool.T).cpu().double().numpy() / p.dt_h)
 
 
 def _cut(
-    p: Params, work: Floats, region: Ints, kind: Ints, step: Ints, due: Ints, each_mwh: float,
+    p: Params, work: Array, region: Ints, kind: Ints, step: Ints, due: Ints, each_mwh: float,
     statistics: JobStatistics, rng: np.random.Generator,
 ) -> JobTable:  # fmt: skip
     """Every cell as jobs of about `each_mwh` in the mean, whose work sums to the cell's."""

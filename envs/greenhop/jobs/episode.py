@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from greenhop.arrays import Array
 from greenhop.episode.simulator import Carry, Simulator
 from greenhop.jobs.dispatcher import Dispatcher, Limits
 from greenhop.jobs.rules import Rule, earliest_deadline
-from greenhop.jobs.table import Floats, JobTable
+from greenhop.jobs.table import JobTable
 from greenhop.physics.ops import fit, per_class, per_pool
 from greenhop.physics.state import Flows, Plan
 from greenhop.physics.step import compute, phase_of
@@ -74,7 +75,7 @@ class JobEpisode:
         left, free_gb, readable = (x[0].cpu().numpy() for x in (c.left, c.free_gb, c.readable))
         return clipped, Limits(int(phase_of(p, state)[0]), left, free_gb, readable)
 
-    def _elsewhere(self, wanted: torch.Tensor, served: torch.Tensor, room_mwh: Floats) -> torch.Tensor:
+    def _elsewhere(self, wanted: torch.Tensor, served: torch.Tensor, room_mwh: Array) -> torch.Tensor:
         """`[1, R, K]` of what jobs do on alternative pools: as planned, where those have room beside their own jobs."""
         p, total = self.sim.params, served.sum(-1)
         spare = (torch.from_numpy(room_mwh).to(total) - per_pool(total, p.deferrable_pool)).clamp_min(0.0)
@@ -87,5 +88,5 @@ class JobEpisode:
         return after._replace(state=after.state._replace(backlog_mwh=_tensor(backlog, after.state.backlog_mwh)))
 
 
-def _tensor(values: Floats, like: torch.Tensor) -> torch.Tensor:
+def _tensor(values: Array, like: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(values)).to(like).unsqueeze(0)

@@ -6,25 +6,25 @@ from typing import Any
 
 import numpy as np
 
+from greenhop.arrays import Array
 from greenhop.jobs.dispatcher import Dispatcher
 from greenhop.jobs.episode import JobEpisode
-from greenhop.jobs.table import Floats
 
 BOUND_H = 1.0 / 6.0  # run time below which slowdown is measured against ten minutes: Feitelson and Rudolph, JSSPP 1998
 
 
-def waiting_h(d: Dispatcher) -> Floats:
+def waiting_h(d: Dispatcher) -> Array:
     """`[N]` hours from submission to the first start; NaN of jobs that never began."""
     return np.asarray(d.started_h - d.jobs.submit_h)
 
 
-def bounded_slowdown(d: Dispatcher) -> Floats:
+def bounded_slowdown(d: Dispatcher) -> Array:
     """`[N]` hours from submission to the end per hour of running, `max(1, (end − submit)/max(run, 10 min))`."""
     run = d.jobs.work_mwh / d.jobs.rate_mw
     return np.maximum(1.0, (d.finished_h - d.jobs.submit_h) / np.maximum(run, BOUND_H))
 
 
-def kept_deadline(d: Dispatcher) -> Floats:
+def kept_deadline(d: Dispatcher) -> Array:
     """`[N]` 1 where a job ended in time, 0 where it did not, NaN where its deadline lies beyond the episode."""
     due = np.minimum(d.jobs.deadline_h, (d.jobs.due_step + 1) * d.params.dt_h)
     ended = np.isfinite(d.finished_h)
@@ -63,7 +63,7 @@ def job_metrics(episode: JobEpisode) -> dict[str, float]:
     return named
 
 
-def _spread(name: str, values: Floats) -> dict[str, float]:
+def _spread(name: str, values: Array) -> dict[str, float]:
     if not len(values):
         return {f"{name}_{what}": float("nan") for what in ("mean", "median", "p95")}
     return {

@@ -5,40 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from greenhop.arrays import Array, Bools, Ints
 from greenhop.errors import ConfigError
-from greenhop.jobs.table import Bools, Floats, Ints
 
 
 class Waiting(NamedTuple):
     """What a rule sees of the jobs that wait or run, `[n]` each."""
 
-    submit_h: Floats
-    deadline_h: Floats
-    remaining_mwh: Floats
-    rate_mw: Floats
+    submit_h: Array
+    deadline_h: Array
+    remaining_mwh: Array
+    rate_mw: Array
     moves: Ints
     running: Bools  # ran in the step before
 
 
-Rule = Callable[[Waiting], Floats]  # `[n]` keys; the smallest goes first
+Rule = Callable[[Waiting], Array]  # `[n]` keys; the smallest goes first
 
 
-def earliest_deadline(jobs: Waiting) -> Floats:
+def earliest_deadline(jobs: Waiting) -> Array:
     """The job that is due first."""
     return jobs.deadline_h
 
 
-def shortest_first(jobs: Waiting) -> Floats:
+def shortest_first(jobs: Waiting) -> Array:
     """The job with the least hours left to run."""
     return jobs.remaining_mwh / jobs.rate_mw
 
 
-def longest_waiting(jobs: Waiting) -> Floats:
+def longest_waiting(jobs: Waiting) -> Array:
     """The job that was submitted first."""
     return jobs.submit_h
 
 
-def least_migration(jobs: Waiting) -> Floats:
+def least_migration(jobs: Waiting) -> Array:
     """The job that moved most often, so that what has moved is done before it moves again; then the one due first."""
     return jobs.deadline_h / 1e6 - jobs.moves
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from greenhop.arrays import Array, Bools, Ints
 from greenhop.errors import DataError
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -22,15 +18,15 @@ class JobTable:
     at all. It belongs to a deferrable class, whose window bounds how long it may take; `deadline_h` may be earlier.
     """
 
-    submit_h: Floats  # [N] negative: it was waiting already when the episode began
-    work_mwh: Floats  # [N]
+    submit_h: Array  # [N] negative: it was waiting already when the episode began
+    work_mwh: Array  # [N]
     width: Ints  # [N] cards (or nodes) that run together
-    rate_mw: Floats  # [N] IT power while it runs
+    rate_mw: Array  # [N] IT power while it runs
     kind: Ints  # [N] index of the deferrable class
     origin: Ints  # [N] index of the region that submits it
     due_step: Ints  # [N] last step in which its class still runs it
-    deadline_h: Floats  # [N] its own deadline; inf: the end of `due_step`
-    checkpoint_gb: Floats  # [N] data of the job's own that a move carries; 0: what its class says
+    deadline_h: Array  # [N] its own deadline; inf: the end of `due_step`
+    checkpoint_gb: Array  # [N] data of the job's own that a move carries; 0: what its class says
     preemptible: Bools  # [N] may be suspended and moved after its first step
     after: Ints  # [N] job that must be over before it begins; −1: none
     name: Ints  # [N] what the job is called: its line in a trace, else its number

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from greenhop.arrays import Array, Bools, Ints
 from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError, DataError
 from greenhop.importers.jobs import Jobs
 from greenhop.jobs.draw import LARGEST, MWH_PER_KWH, pool_mw
-from greenhop.jobs.table import Bools, Floats, Ints, JobTable
+from greenhop.jobs.table import JobTable
 from greenhop.physics.params import Params
 from greenhop.scenario.config import Fraction, Model, Positive
 from greenhop.world.layout import LEADS_H
@@ -102,7 +103,7 @@ def trace_jobs(trace: Jobs, params: Params, options: TraceOptions) -> Traced:
     return Traced(table.check(params.n_regions, len(params.deferrable)), end_h, factor, _share(work, long_), left_out)
 
 
-def _share(work: Floats, of: Bools) -> float:
+def _share(work: Array, of: Bools) -> float:
     return float(work[of].sum() / work.sum())
 
 
@@ -114,7 +115,7 @@ def _kinds(params: Params, options: TraceOptions) -> list[int]:
     return [known.index(name) for name in (options.classes or known)]
 
 
-def _window_h(params: Params) -> Floats:
+def _window_h(params: Params) -> Array:
     """`[K]` hours in which a class is due at the latest."""
     last = torch.where(params.joins > 0, params.slack, 0.0).amax((0, 2))
     return np.asarray((last.cpu().double().numpy() + 1.0) * params.dt_h)
@@ -127,7 +128,7 @@ def _origins(params: Params, n: int, options: TraceOptions, rng: np.random.Gener
     return rng.choice(params.n_regions, n, p=share / share.sum())
 
 
-def _stands_for(params: Params, work: Floats, kind: Ints, hours: float, options: TraceOptions) -> float:
+def _stands_for(params: Params, work: Array, kind: Ints, hours: float, options: TraceOptions) -> float:
     """How often each job counts, so that the pools its classes use are loaded as asked."""
     if options.loading is None:
         return 1.0
@@ -137,7 +138,7 @@ def _stands_for(params: Params, work: Floats, kind: Ints, hours: float, options:
 
 
 def _parts(
-    params: Params, submit: Floats, work: Floats, width: Ints, rate: Floats, kind: Ints, origin: Ints, rigid: Bools,
+    params: Params, submit: Array, work: Array, width: Ints, rate: Array, kind: Ints, origin: Ints, rigid: Bools,
     lines: Ints,
 ) -> JobTable:  # fmt: skip
     """One entry for each job, or one for each part of a long one; parts are submitted as the job would reach them."""
@@ -209,7 +210,7 @@ def with_jobs(sim: Simulator, row: int, jobs: JobTable) -> Simulator:
     return replace(sim, bank=only)
 
 
-def _forecast_change(before: torch.Tensor, arriving: Floats, p: Params, day: int) -> torch.Tensor:
+def _forecast_change(before: torch.Tensor, arriving: Array, p: Params, day: int) -> torch.Tensor:
     """`[T, leads·R]` what replacing deferrable arrivals changes in the forecasts of all work."""
     old = before.reshape(len(before), p.n_regions, -1).sum(-1).double().numpy()
     new = arriving[1:].sum(-1)

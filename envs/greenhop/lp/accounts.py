@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from greenhop.lp.columns import Array, Index, Layout, Mask, Terms
+from greenhop.arrays import Array, Bools, Ints
+from greenhop.lp.columns import Layout, Terms
 from greenhop.lp.window import Window
 from greenhop.physics.state import ACCOUNTS
 
@@ -37,7 +38,7 @@ def accounts(w: Window) -> dict[str, Account]:
     return {name: found[name] for name in ACCOUNTS}
 
 
-def priced(w: Window) -> Mask:
+def priced(w: Window) -> Bools:
     """[R, A] accounts that cost something."""
     return np.asarray(w.p.owed_price_cny_per_mwh > 0)
 
@@ -67,7 +68,7 @@ def add_rows(w: Window, x: Layout, row: Layout, terms: Terms) -> Array:
     return right
 
 
-def _add(terms: Terms, row: Index, column: Index, value: Array | float) -> None:
+def _add(terms: Terms, row: Ints, column: Ints, value: Array | float) -> None:
     """No zeros: an account holds only what it counts."""
     if np.any(value):
         terms.add(row, column, value)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from greenhop.arrays import Array
 from greenhop.errors import SolverError
 from greenhop.lp.certificate import Certificate, certify
-from greenhop.lp.columns import Array
 from greenhop.lp.model import LinearProgram, build
 from greenhop.lp.replay import plan_of, replay
 from greenhop.lp.solve import Options, solve

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from greenhop.lp.columns import Array
+from greenhop.arrays import Array
 from greenhop.lp.model import LinearProgram
 
 EPS = float(np.finfo(np.float64).eps)

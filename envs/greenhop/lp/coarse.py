@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from greenhop.arrays import Ints
 from greenhop.errors import ConfigError
-from greenhop.lp.columns import Arrays, Index
+from greenhop.lp.columns import Arrays
 from greenhop.lp.window import Window
 from greenhop.physics.state import Row
 
@@ -36,7 +37,7 @@ def block_steps(w: Window) -> int:
     return int(np.gcd.reduce([*quanta, period]))
 
 
-def spans(w: Window, fine_steps: int) -> Index:
+def spans(w: Window, fine_steps: int) -> Ints:
     """[T'] steps of each snapshot: single ones for at least `fine_steps` and up to a block's beginning, then blocks."""
     block, total = block_steps(w), w.steps
     fine = min(total, fine_steps + (-(int(w.phase[0]) + fine_steps)) % block if total else 0)
@@ -44,7 +45,7 @@ def spans(w: Window, fine_steps: int) -> Index:
     return np.array([1] * fine + [block] * full + [rest] * (rest > 0), dtype=np.int64)
 
 
-def coarsen(w: Window, span: Index) -> Window:
+def coarsen(w: Window, span: Ints) -> Window:
     """Merge consecutive steps of a window; `span` adds up to its steps and no deadline falls inside a snapshot."""
     if int(span.sum()) != w.steps or (w.span != 1).any():
         raise ConfigError(f"spans of {int(span.sum())} steps do not cover a fine window of {w.steps} steps")

@@ -11,9 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Index = NDArray[np.int64]
-Mask = NDArray[np.bool_]
+from greenhop.arrays import Array, Bools, Ints
 
 
 class Layout:
@@ -21,10 +19,10 @@ class Layout:
 
     def __init__(self) -> None:
         self.size = 0
-        self._index: dict[str, Index] = {}
+        self._index: dict[str, Ints] = {}
         self._part: dict[str, slice] = {}  # of a flat vector
 
-    def add(self, name: str, mask: Mask) -> None:
+    def add(self, name: str, mask: Bools) -> None:
         """Number the true entries of `mask` as the family `name`."""
         index = np.full(mask.shape, -1, dtype=np.int64)
         count = int(mask.sum())
@@ -33,7 +31,7 @@ class Layout:
         self._part[name] = slice(self.size, self.size + count)
         self.size += count
 
-    def __getitem__(self, name: str) -> Index:
+    def __getitem__(self, name: str) -> Ints:
         return self._index[name]
 
     @property
@@ -64,10 +62,10 @@ class Layout:
 class Places(NamedTuple):
     """Where the coefficients of a matrix are: column by column, rows ascending within a column."""
 
-    row: Index  # [N]
-    column: Index  # [N]
-    order: Index  # [N] from the order in which they were added
-    masks: tuple[Mask, ...]  # for each call of `Terms.add`, which of its entries exist
+    row: Ints  # [N]
+    column: Ints  # [N]
+    order: Ints  # [N] from the order in which they were added
+    masks: tuple[Bools, ...]  # for each call of `Terms.add`, which of its entries exist
 
 
 class Terms:
@@ -78,11 +76,11 @@ class Terms:
 
     def __init__(self, places: Places | None = None) -> None:
         self._places = places
-        self._masks: list[Mask] = []
-        self._numbers: list[tuple[Index, Index]] = []
+        self._masks: list[Bools] = []
+        self._numbers: list[tuple[Ints, Ints]] = []
         self._values: list[Array] = []
 
-    def add(self, row: Index, column: Index, value: Array | float) -> None:
+    def add(self, row: Ints, column: Ints, value: Array | float) -> None:
         """Add `value · x[column]` to the left-hand side of `row`, element by element."""
         if self._places is None:
             rows, columns, _ = np.broadcast_arrays(row, column, np.asarray(value))

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from greenhop.arrays import Array, Bools
 from greenhop.lp.accounts import add_rows, priced
-from greenhop.lp.columns import Array, Layout, Mask, Terms
+from greenhop.lp.columns import Layout, Terms
 from greenhop.lp.window import Window
 
 
@@ -27,7 +28,7 @@ class Sides(NamedTuple):
 Family = Callable[[Window, Layout, Layout, Terms], Sides]
 
 
-def masks(w: Window) -> dict[str, Mask]:
+def masks(w: Window) -> dict[str, Bools]:
     """Which entries each family of rows has: a matter of parameters and clock, never of the world's rows."""
     every = np.ones((w.steps, w.params.n_regions), dtype=bool)
     pools, online, units = len(w.params.pools), len(w.params.online), len(w.params.units)

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from greenhop.lp.columns import Array, Index, Layout, Mask, Places, Terms, power_of_two
+from greenhop.arrays import Array, Bools, Ints
+from greenhop.lp.columns import Layout, Places, Terms, power_of_two
 from greenhop.lp.constraints import FAMILIES
 from greenhop.lp.constraints import masks as row_masks
 from greenhop.lp.objective import columns, offset_cny
@@ -28,8 +29,8 @@ class Pattern:
     """What all windows share that belong to one scenario and begin at one phase of its clock: all but the numbers."""
 
     params: Params
-    phase: Index  # [T]
-    span: Index  # [T]
+    phase: Ints  # [T]
+    span: Ints  # [T]
     columns: Layout
     rows: Layout
     places: Places
@@ -56,13 +57,13 @@ class LinearProgram:
 
     columns: Layout
     rows: Layout
-    row: Index  # [N] row of each coefficient
-    column: Index  # [N] column of each coefficient, ascending
+    row: Ints  # [N] row of each coefficient
+    column: Ints  # [N] column of each coefficient, ascending
     value: Array  # [N]
     cost: Array  # [n] in `money_cny`
     col_lower: Array  # [n]
     col_upper: Array  # [n] always finite
-    implied: Mask  # [n] the upper bound follows from the rows
+    implied: Bools  # [n] the upper bound follows from the rows
     row_lower: Array  # [m]
     row_upper: Array  # [m]
     offset: float  # in `money_cny`
@@ -132,11 +133,11 @@ def build(w: Window, pattern: Pattern | None = None) -> LinearProgram:
     )
 
 
-def _sum_by(index: Index, values: Array, size: int) -> Array:
+def _sum_by(index: Ints, values: Array, size: int) -> Array:
     return np.asarray(np.bincount(index, weights=values, minlength=size), dtype=np.float64)
 
 
-def _layout(masks: dict[str, Mask]) -> Layout:
+def _layout(masks: dict[str, Bools]) -> Layout:
     layout = Layout()
     for name, mask in masks.items():
         layout.add(name, mask)

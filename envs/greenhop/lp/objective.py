@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from greenhop.arrays import Array, Bools
 from greenhop.lp.accounts import priced, short_max_mwh
-from greenhop.lp.columns import Array, Mask
 from greenhop.lp.window import Window
 
 
@@ -20,10 +20,10 @@ class Column(NamedTuple):
     cost: Array | float
     lower: Array | float
     upper: Array | float
-    implied: bool | Mask = False
+    implied: bool | Bools = False
 
 
-def masks(w: Window) -> dict[str, Mask]:
+def masks(w: Window) -> dict[str, Bools]:
     """Which entries each family of variables has: a matter of parameters and clock, never of the world's rows."""
     shape, units = (w.steps, w.params.n_regions), len(w.params.units)
     every = np.ones(shape, dtype=bool)

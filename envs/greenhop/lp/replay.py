@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from greenhop.lp.columns import Array, Layout
+from greenhop.arrays import Array
+from greenhop.lp.columns import Layout
 from greenhop.lp.model import LinearProgram
 from greenhop.lp.window import Terminal, Window
 from greenhop.physics.params import Params

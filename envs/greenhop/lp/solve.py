@@ -10,8 +10,8 @@ from typing import Literal
 import highspy
 import numpy as np
 
+from greenhop.arrays import Array, Ints
 from greenhop.errors import SolverError
-from greenhop.lp.columns import Array, Index
 from greenhop.lp.model import LinearProgram
 from greenhop.lp.warmstart import moved_basis
 
@@ -80,7 +80,7 @@ class Solver:
             self._load(lp)
         self._lp = lp
 
-    def advance(self, lp: LinearProgram, source: Index | None = None) -> None:
+    def advance(self, lp: LinearProgram, source: Ints | None = None) -> None:
         """Load a later window; the simplex continues from the old basis, moved along.
 
         Snapshot t of the new window takes the basis of snapshot `source[t]` of the old one; by default it starts

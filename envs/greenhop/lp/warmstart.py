@@ -6,13 +6,14 @@ import highspy
 import numpy as np
 from numpy.typing import NDArray
 
-from greenhop.lp.columns import Index, Layout
+from greenhop.arrays import Ints
+from greenhop.lp.columns import Layout
 from greenhop.lp.model import LinearProgram
 
 Status = NDArray[np.object_]  # HiGHS's own objects: turning thousands of them into numbers and back takes longer
 
 
-def moved_basis(basis: highspy.HighsBasis, old: LinearProgram, new: LinearProgram, source: Index) -> highspy.HighsBasis:
+def moved_basis(basis: highspy.HighsBasis, old: LinearProgram, new: LinearProgram, source: Ints) -> highspy.HighsBasis:
     """The basis of `old` for a window `new` whose snapshot t was (or was part of) snapshot `source[t]` of the old one.
 
     Slots are counted from each snapshot's own phase, so the same absolute snapshot has the same slots in both. Entries
@@ -28,7 +29,7 @@ def moved_basis(basis: highspy.HighsBasis, old: LinearProgram, new: LinearProgra
     return moved
 
 
-def _move(status: Status, old: Layout, new: Layout, source: Index, absent: highspy.HighsBasisStatus) -> Status:
+def _move(status: Status, old: Layout, new: Layout, source: Ints, absent: highspy.HighsBasisStatus) -> Status:
     out = np.full(new.size, absent, dtype=object)
     for name in new.names:
         here, there = new[name], old[name]

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from greenhop.arrays import Array, Bools, Ints
 from greenhop.errors import ConfigError
-from greenhop.lp.columns import Array, Arrays, Index, Mask
+from greenhop.lp.columns import Arrays
 from greenhop.physics.params import FIXED_OVERHEAD_SHARE, Params
 from greenhop.physics.state import Row, State
 
@@ -45,9 +46,9 @@ class Window:
     soc_mwh: Array  # [U]
     peak_mw: Array  # [R]
     owed_mwh: Array  # [R, A]
-    phase: Index  # [T] clock phase at which each snapshot begins
+    phase: Ints  # [T] clock phase at which each snapshot begins
     terminal: Terminal
-    span: Index  # [T] steps in each snapshot: 1, or more where `coarse.py` merged them
+    span: Ints  # [T] steps in each snapshot: 1, or more where `coarse.py` merged them
     joining_mwh: Array  # [T−1, R, K, S] work that joins the backlog of snapshots 1 … T−1
 
     @property
@@ -56,12 +57,12 @@ class Window:
         return len(self.phase)
 
     @cached_property
-    def first(self) -> Index:
+    def first(self) -> Ints:
         """[T] number of the first step of each snapshot, counted from the window's beginning."""
         return np.asarray(np.cumsum(self.span) - self.span)
 
     @cached_property
-    def step_phase(self) -> Index:
+    def step_phase(self) -> Ints:
         """Clock phase of every step, of all snapshots one after the other."""
         inside = np.arange(int(self.span.sum())) - np.repeat(self.first, self.span)
         return np.asarray((np.repeat(self.phase, self.span) + inside) % self.params.period)
@@ -97,7 +98,7 @@ class Window:
         return np.asarray(self.p.diesel_limit_mwh * self.span[:, None])
 
     @cached_property
-    def used(self) -> Mask:
+    def used(self) -> Bools:
         """[T, K, S] slots that may hold work: those up to the last one that new work joins."""
         join = self.p.joins.argmax(axis=-1)
         latest = np.maximum.reduceat(join[self.step_phase], self.first, axis=0)
@@ -105,12 +106,12 @@ class Window:
         return np.asarray(slots <= latest[:, :, None])
 
     @cached_property
-    def closes(self) -> Mask:
+    def closes(self) -> Bools:
         """[T, K] true where slot 0 closes at the end of the snapshot."""
         return np.asarray(self.p.closes[self.step_phase[self.first + self.span - 1]] > 0)
 
     @cached_property
-    def next_slot(self) -> Index:
+    def next_slot(self) -> Ints:
         """[T, K, S] slot in which what is kept appears at the next snapshot; −1 where it is missed."""
         return np.arange(self.params.n_slots) - self.closes[:, :, None].astype(np.int64)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from greenhop.arrays import Array, Ints
 from greenhop.physics.ops import gather_ends
 from greenhop.scenario.config import LinkConfig, ScenarioConfig
 from greenhop.scenario.geo import great_circle_km, latency_ms
@@ -14,9 +14,6 @@ from greenhop.scenario.sites import locations_deg
 from greenhop.scenario.tables import load_table
 from greenhop.scenario.users import near
 from greenhop.units import GB_PER_HOUR_PER_GBPS
-
-Array = NDArray[np.float64]
-Index = NDArray[np.int64]
 
 
 def network_arrays(scenario: ScenarioConfig) -> dict[str, Any]:
@@ -44,7 +41,7 @@ def network_arrays(scenario: ScenarioConfig) -> dict[str, Any]:
     }
 
 
-def _routing(scenario: ScenarioConfig, source: Index, link_ms: Array) -> dict[str, Array]:
+def _routing(scenario: ScenarioConfig, source: Ints, link_ms: Array) -> dict[str, Array]:
     """Online work: whose users are near enough, and what the way costs."""
     online = list(scenario.online.values())
     budget_ms = np.array([c.latency_budget_ms for c in online], dtype=np.float64)

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from greenhop.arrays import Array
 from greenhop.scenario.config import ScenarioConfig
 from greenhop.scenario.geo import great_circle_km, latency_ms
 from greenhop.scenario.sites import it_capacity_mw, locations_deg
 from greenhop.scenario.tables import load_table
-
-Array = NDArray[np.float64]
 
 
 def origins_table() -> dict[str, Mapping[str, Any]]:

@@ -16,6 +16,7 @@ from greenhop.cache import cached, key_of, source_key
 from greenhop.errors import ConfigError
 from greenhop.physics.dynamics.deadlines import close_slots
 from greenhop.physics.params import Params
+from greenhop.saying import say
 from greenhop.scenario.config import SPLITS, ScenarioConfig, Split
 from greenhop.world.forecast import Forecast
 from greenhop.world.given import pack_checksum
@@ -107,7 +108,7 @@ def build_bank(
     layout = row_layout(params)
     tables, starts, warm = [], [], []
     for i, year_id in enumerate(ids):
-        year = _packed(scenario, params, layout, split, year_id)
+        year = _packed(scenario, params, layout, split, year_id, f"{i + 1} of {len(ids)}")
         first = start_rows(scenario, params)
         tables.append(year["rows"])
         starts.append(first + i * params.rows_per_year)
@@ -125,11 +126,12 @@ def build_bank(
 
 
 def _packed(
-    scenario: ScenarioConfig, params: Params, layout: RowLayout, split: Split, year_id: int
+    scenario: ScenarioConfig, params: Params, layout: RowLayout, split: Split, year_id: int, which: str
 ) -> dict[str, NDArray[Any]]:
     """Packed rows and arrivals `[N, R, K]` of a year, from the disk cache where they were made before."""
 
     def make() -> dict[str, NDArray[Any]]:
+        say("making the world of %s, split %s, year %s; it is kept for next time", scenario.name, split, which)
         year = generate_year(scenario, split, year_id)
         return {"rows": pack_year(scenario, params, layout, year), "arrivals": year.arrivals_mwh}
 

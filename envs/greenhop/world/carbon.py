@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from greenhop.arrays import Array
 from greenhop.scenario.tables import load_table
 
 if TYPE_CHECKING:
     from greenhop.world.places import Place
     from greenhop.world.weather import Weather
-
-Array = NDArray[np.float64]
 
 
 def carbon_kg_per_mwh(places: list[Place], weather: Weather, marginal: bool) -> Array:

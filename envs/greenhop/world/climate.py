@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from greenhop.arrays import Array
 from greenhop.scenario.tables import load_table
 from greenhop.world.calendar import Calendar, monthly
 
 if TYPE_CHECKING:
     from greenhop.world.places import Place
-
-Array = NDArray[np.float64]
 
 
 def temperature_c(place: Place, latent: Array, cal: Calendar) -> Array:

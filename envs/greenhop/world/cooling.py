@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from greenhop.arrays import Array
 from greenhop.scenario.tables import load_table
 
 if TYPE_CHECKING:
     from greenhop.world.places import Place
-
-Array = NDArray[np.float64]
 
 
 def pue_full(place: Place, cooling: str, temperature_c: Array) -> Array:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from greenhop.arrays import Array
 from greenhop.scenario.config import ScenarioConfig
 from greenhop.scenario.sites import it_capacity_mw
 from greenhop.scenario.tables import load_table
@@ -15,8 +15,6 @@ from greenhop.scenario.users import origin_split, origins_table
 from greenhop.world.calendar import Calendar
 from greenhop.world.noise import ar1, pulses
 from greenhop.world.streams import StreamKey
-
-Array = NDArray[np.float64]
 
 
 def make_arrivals(scenario: ScenarioConfig, key: StreamKey, names: list[str], cal: Calendar) -> Array:

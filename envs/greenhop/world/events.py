@@ -17,14 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
+from greenhop.arrays import Array
 from greenhop.scenario.config import EventConfig, ScenarioConfig
 from greenhop.units import HOURS_PER_YEAR
 from greenhop.world.calendar import Calendar
 from greenhop.world.streams import StreamKey
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

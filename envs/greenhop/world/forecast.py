@@ -9,7 +9,7 @@
 
 The present is always exact. Administrative, negotiated and direct prices are known schedules and never err. Outages
 come as a surprise: availabilities are forecast to stay as they are now. Errors live on whole hours of lead, so with
-quarter-hour rows the rest of the current clock hour is known. Rows past the end of the year's pad repeat its last row.
+quarter-hour rows the rest of the current clock hour is known. Ints past the end of the year's pad repeat its last row.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from functools import cache, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from greenhop.arrays import Array, Ints
 from greenhop.scenario.config import ScenarioConfig
 from greenhop.world.calendar import Calendar
 from greenhop.world.energy import energy_mwh, inflow_mwh, ppa_mwh, site_pue
@@ -30,8 +31,6 @@ from greenhop.world.places import places_of
 from greenhop.world.streams import DEFAULT_WORLD, StreamKey
 from greenhop.world.year import WorldYear, generate_year
 
-Array = NDArray[np.float64]
-Rows = NDArray[np.int64]
 CLIMATOLOGY_YEARS = 3  # training years averaged for mode `none`
 CELLS = 12 * 24 * 2  # month × hour × weekday or weekend
 
@@ -94,10 +93,10 @@ class Forecast:
             "arrivals_mwh": total_work(online, deferrable),
         }
 
-    def _inside(self, rows: Rows) -> Rows:
+    def _inside(self, rows: Ints) -> Ints:
         return np.minimum(rows, self.year.cal.rows - 1)
 
-    def _green(self, issue: Rows, target: Rows) -> Array:
+    def _green(self, issue: Ints, target: Ints) -> Array:
         """Wind, sun and water of own plants, added in the order of `WorldYear.green_mwh`."""
         dt_h = self.year.cal.dt_h
         wind, sun, water = (
@@ -106,7 +105,7 @@ class Forecast:
         )
         return wind + sun + water
 
-    def _price(self, issue: Rows, target: Rows) -> Array:
+    def _price(self, issue: Ints, target: Ints) -> Array:
         """Spot prices are forecast, within their floor and cap; all others are known."""
         if not self._spot.any():
             return self._truth["price"][target]
@@ -114,7 +113,7 @@ class Forecast:
         guess = np.clip(self._value("price", issue, target), prices.floor, prices.cap)
         return np.where(self._spot, guess, self._truth["price"][target])
 
-    def _work(self, names: list[str], kind: str, issue: Rows, target: Rows) -> Array:
+    def _work(self, names: list[str], kind: str, issue: Ints, target: Ints) -> Array:
         """`[..., R, len(names)]`."""
         shape = (*issue.shape, len(self._sites), len(names))
         out = np.empty(shape)
@@ -122,7 +121,7 @@ class Forecast:
             out[..., k] = np.maximum(0.0, self._value(f"{kind}-{k}", issue, target))
         return out
 
-    def _value(self, name: str, issue: Rows, target: Rows) -> Array:
+    def _value(self, name: str, issue: Ints, target: Ints) -> Array:
         """`[..., R]` forecast of one quantity in the scenario's mode."""
         actual = self._truth[name][target]
         match self.scenario.forecast.mode:
@@ -136,7 +135,7 @@ class Forecast:
             case "noisy":
                 return self._noisy(name, actual, issue, target)
 
-    def _noisy(self, name: str, actual: Array, issue: Rows, target: Rows) -> Array:
+    def _noisy(self, name: str, actual: Array, issue: Ints, target: Ints) -> Array:
         per_hour = self.year.cal.per_hour
         hour = target // per_hour
         lead = hour - issue // per_hour
@@ -218,16 +217,16 @@ def total_work(online_mwh: Array, arrivals_mwh: Array) -> Array:
     return total
 
 
-def seen_before(issue: Rows, target: Rows, rows_per_day: int) -> Rows:
+def seen_before(issue: Ints, target: Ints, rows_per_day: int) -> Ints:
     """Latest row at the time of day of `target` that is known at `issue`; the present where that is before the year."""
     days = -(-(target - issue) // rows_per_day)
     row = target - days * rows_per_day
     return np.where(row >= 0, row, issue)
 
 
-def cell(cal: Calendar) -> Rows:
+def cell(cal: Calendar) -> Ints:
     """`[N]` cell of the climatology a row belongs to."""
-    out: Rows = (cal.month * 24 + cal.hour) * 2 + (cal.weekday >= 5)
+    out: Ints = (cal.month * 24 + cal.hour) * 2 + (cal.weekday >= 5)
     return out
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-Array = NDArray[np.float64]
+from greenhop.arrays import Array
+
 LEAST_SPREAD = 0.01  # even a calm or a cloudless hour is not forecast with certainty, assumption
 MOST_WIDENING = 2.0  # of the table, where the range is too narrow for errors of that size, assumption
 DAYLIGHT = 0.02  # ceilings below it do not count: the table is about daylight hours

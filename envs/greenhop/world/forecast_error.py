@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from greenhop.arrays import Array
 from greenhop.scenario.tables import load_table
 from greenhop.world.noise import correlated
 from greenhop.world.streams import StreamKey
 
 if TYPE_CHECKING:
     from greenhop.world.places import Place
-
-Array = NDArray[np.float64]
 
 
 def error_sd(name: str, max_lead_h: int) -> Array:

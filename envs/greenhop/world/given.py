@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from greenhop.arrays import Array, Ints
 from greenhop.errors import ConfigError
 from greenhop.scenario.config import ScenarioConfig
 from greenhop.scenario.sites import it_capacity_mw
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from greenhop.world.tariffs import Prices
     from greenhop.world.weather import Weather
 
-Array = NDArray[np.float64]
-Weeks = NDArray[np.int64]
 CLOCK_H = 8  # the simulator's clock is UTC+8
 WEEK_H = 168
 MONDAY_H = 96  # hours from 1970-01-01, a Thursday, to the first Monday
@@ -159,13 +158,13 @@ def _on_calendar(pack: Pack, info: SeriesInfo, split: str, year_id: int, cal: Ca
     return np.repeat(values[hours].astype(np.float64), cal.per_hour)
 
 
-def complete_weeks(info: SeriesInfo, shift_h: int) -> tuple[int, Weeks]:
+def complete_weeks(info: SeriesInfo, shift_h: int) -> tuple[int, Ints]:
     """Hour of the first value on the clock (hour 0 is Monday 1970-01-05 00:00), and the weeks that lie fully inside."""
     first = info.first_hour + CLOCK_H + shift_h - MONDAY_H
     return first, np.arange(-(-first // WEEK_H), (first + info.hours) // WEEK_H, dtype=np.int64)
 
 
-def week_date(weeks: Weeks) -> tuple[Weeks, Weeks, Weeks]:
+def week_date(weeks: Ints) -> tuple[Ints, Ints, Ints]:
     """Year, week of the year (0 … 52) and month (0 … 11) of the Thursday of each week."""
     thursday = (np.datetime64("1970-01-08", "D") + weeks * 7).astype("datetime64[D]")
     year = thursday.astype("datetime64[Y]")
@@ -173,7 +172,7 @@ def week_date(weeks: Weeks) -> tuple[Weeks, Weeks, Weeks]:
     return year.astype(np.int64) + 1970, (thursday - year).astype(np.int64) // 7, month
 
 
-def split_of(weeks: Weeks, plan: SplitPlan) -> NDArray[np.str_]:
+def split_of(weeks: Ints, plan: SplitPlan) -> NDArray[np.str_]:
     """The split each week belongs to; empty where it belongs to none."""
     year, week, month = week_date(weeks)
     if plan.by == "years":
@@ -182,7 +181,7 @@ def split_of(weeks: Weeks, plan: SplitPlan) -> NDArray[np.str_]:
     return pattern[month if plan.by == "months" else week % len(pattern)]
 
 
-def choose_weeks(owned: Weeks, year_id: int, count: int) -> Weeks:
+def choose_weeks(owned: Ints, year_id: int, count: int) -> Ints:
     """`[count]` for each week of a simulated year the week nearest in season among one year of those `owned`.
 
     Years of record with less than half as many weeks as the fullest one are left out.

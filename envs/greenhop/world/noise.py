@@ -13,17 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from greenhop.arrays import Array
 from greenhop.scenario.geo import great_circle_km
 
 if TYPE_CHECKING:
     from greenhop.world.places import Place
 
 NUGGET = 1e-6  # share of noise that two places never share, so that twins at one spot do not make the factor singular
-
-Array = NDArray[np.float64]
 
 
 def ar1(white: Array, phi: float) -> Array:

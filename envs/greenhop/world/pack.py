@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from greenhop.arrays import Floats32
 from greenhop.errors import ConfigError, DataError
 from greenhop.files import sweep, write_bytes, write_text
 from greenhop.scenario.config import SPLITS, Split, describe
@@ -53,8 +54,6 @@ LIMITS = {  # nothing real lies outside
     "carbon_kg_per_mwh": (0.0, 3000.0),
     "demand_shape": (0.0, 1000.0),
 }
-
-Array = NDArray[np.float32]
 
 
 class _Model(BaseModel):
@@ -166,7 +165,7 @@ class Pack:
     """A checked pack in memory."""
 
     manifest: Manifest
-    arrays: Mapping[str, Array]
+    arrays: Mapping[str, Floats32]
 
     def of(self, region: str) -> dict[str, SeriesInfo]:
         """The series of one region by quantity."""
@@ -186,7 +185,7 @@ def limits(quantity: str) -> tuple[float, float]:
     return LIMITS.get(quantity, (0.0, 1.0))
 
 
-def info_of(values: Array, region: str, quantity: str, first_hour: int, source: int) -> SeriesInfo:
+def info_of(values: Floats32, region: str, quantity: str, first_hour: int, source: int) -> SeriesInfo:
     """The manifest's entry for an array whose first value belongs to hour `first_hour` since 1970 in UTC."""
     return SeriesInfo(
         region=region,
@@ -201,7 +200,7 @@ def info_of(values: Array, region: str, quantity: str, first_hour: int, source: 
     )
 
 
-def save_pack(folder: Path, series: Mapping[str, Array], **rest: Any) -> Manifest:
+def save_pack(folder: Path, series: Mapping[str, Floats32], **rest: Any) -> Manifest:
     """Write both files, so that whenever this ends there is all of the new pack or all of the old one.
 
     The new manifest is there, under a name that tells which arrays it belongs to, before the new arrays take the place
@@ -274,7 +273,7 @@ def _load(folder: str, stamps: tuple[tuple[int, int], ...]) -> Pack:
     return Pack(manifest, _arrays(data, manifest, where.parent / ARRAYS))
 
 
-def _arrays(data: bytes, manifest: Manifest, where: Path) -> dict[str, Array]:
+def _arrays(data: bytes, manifest: Manifest, where: Path) -> dict[str, Floats32]:
     """Unpack and check every array; sizes are compared before anything is decompressed."""
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:

@@ -11,16 +11,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from greenhop.scenario.sites import locations_deg, table_name
 from greenhop.scenario.tables import load_table, site_row
 
 if TYPE_CHECKING:
     from greenhop.scenario.config import ScenarioConfig
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

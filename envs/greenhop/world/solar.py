@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from greenhop.arrays import Array
 from greenhop.scenario.tables import load_table
 from greenhop.world.calendar import Calendar
 
 if TYPE_CHECKING:
     from greenhop.world.places import Place
 
-Array = NDArray[np.float64]
 BENDS = np.geomspace(0.02, 12.0, 300)  # exponents the calibration chooses from
 DARKEST = 0.03  # clear-sky index under the thickest cloud: assumption
 

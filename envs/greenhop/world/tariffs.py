@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from greenhop.arrays import Array
 from greenhop.scenario.sites import tariff_rows, volume_fees
 from greenhop.scenario.tables import load_table
 from greenhop.world.calendar import Calendar
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from greenhop.scenario.config import ScenarioConfig
     from greenhop.world.places import Place
     from greenhop.world.weather import Weather
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

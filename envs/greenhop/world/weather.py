@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from greenhop.arrays import Array
 from greenhop.scenario.tables import load_table
 from greenhop.world.calendar import Calendar
 from greenhop.world.climate import hydro_share, temperature_c
@@ -19,8 +19,6 @@ from greenhop.world.wind import wind_share
 
 if TYPE_CHECKING:
     from greenhop.world.places import Place
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,15 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
+from greenhop.arrays import Array
 from greenhop.scenario.tables import load_table
 from greenhop.world.calendar import Calendar
 
 if TYPE_CHECKING:
     from greenhop.world.places import Place
 
-Array = NDArray[np.float64]
 SPEEDS = np.linspace(0.0, 45.0, 901)  # m/s, grid of the farm curve
 SCALES = np.linspace(1.0, 20.0, 191)  # m/s, Weibull scales the calibration chooses from
 QUANTILES = (np.arange(2000) + 0.5) / 2000

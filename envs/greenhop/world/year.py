@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
+from greenhop.arrays import Array
 from greenhop.errors import ConfigError
 from greenhop.scenario.config import SPLITS, ScenarioConfig
 from greenhop.world.calendar import Calendar, calendar
@@ -19,8 +17,6 @@ from greenhop.world.places import Place, places_of
 from greenhop.world.streams import DEFAULT_WORLD, StreamKey
 from greenhop.world.tariffs import Prices, make_prices
 from greenhop.world.weather import Weather, make_weather
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,29 @@
+"""What takes long says so: lines in the log of the package, now and then, so that nobody waits in silence."""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 2.0  # between two lines
+_last_s = float("-inf")
+
+
+def say(text: str, *values: object) -> None:
+    """A line, unless one was said a moment ago."""
+    if silent_s() >= EVERY_S:
+        log.info(text, *values)
+        said()
+
+
+def silent_s() -> float:
+    """Seconds since anybody said something."""
+    return monotonic() - _last_s
+
+
+def said() -> None:
+    """Somebody else said something just now."""
+    global _last_s
+    _last_s = monotonic()
