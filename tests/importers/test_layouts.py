@@ -209,6 +209,10 @@ def test_entsoe_generation_mends_each_type_by_itself(tmp_path: Path) -> None:
     made = read("entsoe_generation", generation(tmp_path / "g.csv", rows), "wind_cf", options=WINDS, capacity_mw=100)
     assert made.values["wind_cf"].tolist() == pytest.approx([0.1, 0.1, 0.7, 0.3, 0.5])
     assert made.repairs == {"hours_interpolated": 1}
+    later = [row for row in rows if row[2] == "Wind Onshore" or row[0] > times[2]]  # one type begins after the other
+    made = read("entsoe_generation", generation(tmp_path / "h.csv", later), "wind_cf", options=WINDS, capacity_mw=100)
+    assert made.values["wind_cf"].tolist() == pytest.approx([0.3, 0.5])
+    assert made.repairs == {"empty_hours_cut_at_ends": 3}
 
 
 def test_entsoe_generation_of_an_area_that_is_several_things_is_chosen(tmp_path: Path) -> None:

@@ -175,6 +175,8 @@ def added(parts: Sequence[Hourly]) -> Hourly:
     whole = parts[0]
     if end <= first:
         bad(whole.path, None, "the parts to be added have no hour in common")
+    if lost := max(p.first_hour + p.hours for p in parts) - min(p.first_hour for p in parts) - (end - first):
+        whole.repairs["empty_hours_cut_at_ends"] += lost  # of one part or another
     cut = [{n: v[first - p.first_hour : end - p.first_hour] for n, v in p.values.items()} for p in parts]
     sums = {name: np.sum([c[name] for c in cut], axis=0) for name in whole.values}
     lines = None if whole.lines is None else whole.lines[first - whole.first_hour : end - whole.first_hour]

@@ -39,11 +39,9 @@ def spans(rows: Samples) -> Spans:
         bad(rows.path, None, "holds one time only")
     firm = _firm(apart, rows)
     known = np.flatnonzero(firm)
-    at = np.searchsorted(known, np.arange(len(apart)), side="right")
-    after = apart[
-        known[np.maximum(at - 1, 0)]
-    ]  # in a gap the step before it, for rows stamped at their end the one after
-    before = apart[known[np.where(firm, at - 1, np.minimum(at, len(known) - 1))]]
+    at = np.searchsorted(known, np.arange(len(apart)), side="right")  # how many are known up to each interval
+    after = apart[known[np.maximum(at - 1, 0)]]  # of a row that a gap follows: the step before the gap
+    before = apart[known[np.where(firm, at - 1, np.minimum(at, len(known) - 1))]]  # and the one after it
     for i in np.flatnonzero(~firm):
         if apart[i] % after[i]:
             steps = f"{apart[i] / 60:g} min after the row before; rows are {after[i] // 60} min apart"
