@@ -28,7 +28,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from greenhop.episode.simulator import Carry, Simulator
+from greenhop.episode.carry import Carry
+from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
 from greenhop.lp.coarse import coarsen, spans
 from greenhop.lp.columns import Index

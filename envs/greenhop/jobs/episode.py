@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from greenhop.episode.simulator import Carry, Simulator
+from greenhop.episode.carry import Carry
+from greenhop.episode.simulator import Simulator
 from greenhop.jobs.dispatcher import Dispatcher, Limits
 from greenhop.jobs.rules import Rule, earliest_deadline
 from greenhop.jobs.table import Floats, JobTable

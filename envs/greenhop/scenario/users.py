@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from greenhop.scenario.config import ScenarioConfig
-from greenhop.scenario.geo import great_circle_km, latency_ms
+from greenhop.scenario.fibre import latency_ms
+from greenhop.scenario.geo import great_circle_km
 from greenhop.scenario.sites import it_capacity_mw, locations_deg
 from greenhop.scenario.tables import load_table
 
