@@ -11,7 +11,8 @@ from torch.utils._pytree import tree_leaves
 
 from greenhop.engines.differentiable import CompiledOutcome, Pull, Step, floats, pull_back
 from greenhop.engines.engine import tick
-from greenhop.episode.simulator import Carry, Simulator
+from greenhop.episode.carry import Carry
+from greenhop.episode.simulator import Simulator
 from tests.marks import needs_compiler
 from tests.sims import day_sim
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from greenhop.episode.simulator import Carry, Simulator, build_simulator
+from greenhop.episode.carry import Carry
+from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ConfigError
 from greenhop.lp.model import LinearProgram, Pattern, build
 from greenhop.lp.window import Window

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from greenhop.episode.simulator import Carry, Simulator
+from greenhop.episode.carry import Carry
+from greenhop.episode.simulator import Simulator
 from greenhop.physics.state import COST_TERMS, Flows, State
 from greenhop_agents.learners.algorithms import find_algorithm
 from greenhop_agents.scoring.evaluate import score

@@ -16,7 +16,8 @@ from greenhop.compiler.unroll import UnrollError
 from greenhop.engines.compiled import to_compile
 from greenhop.engines.differentiable import CompiledOutcome, Step
 from greenhop.engines.engine import tick
-from greenhop.episode.simulator import Carry, Simulator, choose, random_start
+from greenhop.episode.carry import Carry, choose, random_start
+from greenhop.episode.simulator import Simulator
 from greenhop.physics.state import State
 
 

@@ -8,7 +8,8 @@ from torch import Tensor
 from greenhop.compiler.program import Program
 from greenhop.engines.compiled import examples, outside_of, with_table
 from greenhop.engines.engine import present
-from greenhop.episode.simulator import Carry, Simulator
+from greenhop.episode.carry import Carry
+from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
 from greenhop.physics.state import Plan, State
 from greenhop_agents.policies.policy import ActionPolicy, Policy

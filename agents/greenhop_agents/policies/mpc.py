@@ -29,7 +29,8 @@ import torch
 from torch import Tensor
 
 from greenhop.arrays import Ints
-from greenhop.episode.simulator import Carry, Simulator
+from greenhop.episode.carry import Carry
+from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
 from greenhop.lp.coarse import coarsen, spans
 from greenhop.lp.model import Pattern, build

@@ -8,7 +8,8 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from greenhop.episode.simulator import Carry, Simulator
+from greenhop.episode.carry import Carry
+from greenhop.episode.simulator import Simulator
 from greenhop.physics.state import Plan
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from greenhop.episode.simulator import Carry, Simulator
+from greenhop.episode.carry import Carry
+from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
 from greenhop.physics.state import Plan
 from greenhop.physics.step import phase_of

@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from greenhop.cache import cached, key_of, source_key
-from greenhop.episode.simulator import Carry, Simulator
+from greenhop.episode.carry import Carry
+from greenhop.episode.simulator import Simulator
 from greenhop.lp.bound import bound
 from greenhop.lp.replay import replayed
 from greenhop.physics.params import Params
 from greenhop.physics.state import Plan, Row, State
 from greenhop.physics.step import initial_state
 from greenhop.scenario.join import build_params
-from greenhop.world.bank import MADE_BY as WORLD
+from greenhop.world import MADE_BY as WORLD
 from greenhop.world.bank import WorldBank, build_bank
 from greenhop_agents.policies.policy import Policy
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from greenhop.episode.simulator import Carry, Simulator
+from greenhop.episode.carry import Carry
+from greenhop.episode.simulator import Simulator
 from greenhop.gym.tensor_env import TensorVectorEnv
 from greenhop.physics.state import Flows
 from greenhop_agents.policies.policy import Acting, Policy

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from greenhop.episode.simulator import Carry, Simulator
+from greenhop.episode.carry import Carry
+from greenhop.episode.simulator import Simulator
 from greenhop.physics.rewards import REPORTED, SITE_QUANTITIES, report, report_sites
 from greenhop.physics.state import COST_TERMS, Plan
 from greenhop_agents.policies.policy import Acting, Policy

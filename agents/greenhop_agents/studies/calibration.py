@@ -17,7 +17,8 @@ from greenhop.lp.replay import replayed
 from greenhop.lp.solve import Options
 from greenhop.physics.params import Params
 from greenhop.scenario.config import ScenarioConfig
-from greenhop.scenario.geo import great_circle_km, latency_ms
+from greenhop.scenario.fibre import latency_ms
+from greenhop.scenario.geo import great_circle_km
 from greenhop.scenario.sites import locations_deg, tariff_rows
 from greenhop.scenario.tables import load_table
 from greenhop.world.cooling import pue_full

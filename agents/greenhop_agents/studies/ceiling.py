@@ -15,7 +15,8 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from greenhop.engines.differentiable import Step
-from greenhop.episode.simulator import Carry, Simulator
+from greenhop.episode.carry import Carry
+from greenhop.episode.simulator import Simulator
 from greenhop.physics.state import COST_TERMS, Plan
 from greenhop.scenario.config import Count, Model, Positive
 from greenhop_agents.base.progress import Update

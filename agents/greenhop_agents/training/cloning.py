@@ -24,7 +24,8 @@ import torch
 from pydantic import Field, ValidationError
 from torch import Generator, Tensor, nn
 
-from greenhop.episode.simulator import Carry, Simulator
+from greenhop.episode.carry import Carry
+from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
 from greenhop.physics.params import Params
 from greenhop.physics.state import Dispatch, Flows, Plan, State

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from greenhop.errors import GreenhopError
+if TYPE_CHECKING:
+    from greenhop.errors import GreenhopError
+
 
 aten = torch.ops.aten
 SHAPE_ONLY = (aten.zeros_like.default, aten.ones_like.default, aten.new_zeros.default)

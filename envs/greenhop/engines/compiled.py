@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, cached_property, partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -21,8 +21,11 @@ from greenhop.compiler.cpp_text import Layout
 from greenhop.compiler.program import BoundCall, Program, to_first
 from greenhop.compiler.toolchain import trouble
 from greenhop.engines.engine import Tick, TickArrays, present, tick
-from greenhop.episode.simulator import Carry, Simulator
+from greenhop.episode.carry import Carry
 from greenhop.physics.state import State
+
+if TYPE_CHECKING:
+    from greenhop.episode.simulator import Simulator
 
 log = logging.getLogger(__name__)
 

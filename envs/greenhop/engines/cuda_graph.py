@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from greenhop.engines.compiled import CompiledSteps
 from greenhop.engines.engine import Tick
-from greenhop.episode.simulator import Simulator
 from greenhop.errors import ActionError, ConfigError
+
+if TYPE_CHECKING:
+    from greenhop.episode.simulator import Simulator
 
 Policy = Callable[[Tensor], Tensor]
 Result = TypeVar("Result")

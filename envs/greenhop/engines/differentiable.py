@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,8 +20,11 @@ from torch.autograd.function import once_differentiable
 from greenhop.compiler.program import Program
 from greenhop.engines.compiled import examples, outside_of, programs_of, with_table
 from greenhop.engines.engine import Tick, present, tick
-from greenhop.episode.simulator import Carry, Simulator
+from greenhop.episode.carry import Carry
 from greenhop.physics.state import State
+
+if TYPE_CHECKING:
+    from greenhop.episode.simulator import Simulator
 
 FLOATS = tuple(name for name in State._fields if name not in ("t", "world_row"))  # what a gradient flows through
 GIVEN = (*State._fields, *Tick._fields)  # by a step, in this order

@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from greenhop.episode.simulator import Carry, Simulator
+from greenhop.episode.carry import Carry
 from greenhop.physics.rewards import gain, report, reward_of
 from greenhop.physics.state import State
+
+if TYPE_CHECKING:
+    from greenhop.episode.simulator import Simulator
 
 
 class Tick(NamedTuple):

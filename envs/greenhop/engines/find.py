@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from greenhop.compiler.unroll import UnrollError
 from greenhop.engines.compiled import CompiledSteps, say_slow, to_compile
 from greenhop.engines.engine import Engine
 from greenhop.engines.torch_steps import TorchSteps
-from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
+
+if TYPE_CHECKING:
+    from greenhop.episode.simulator import Simulator
 
 
 def build_engine(sim: Simulator, num_envs: int, compile: bool | None) -> Engine:

@@ -7,6 +7,8 @@ policy alone and takes most of the noise out of values and advantages.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,10 +17,13 @@ from torch import Tensor
 from greenhop.cache import cached, key_of, source_key
 from greenhop.engines.engine import Engine
 from greenhop.engines.find import build_engine
-from greenhop.episode.simulator import Carry, Simulator
 from greenhop.physics.rewards import RewardKind
 from greenhop.saying import say
-from greenhop.world.bank import MADE_BY as WORLD
+from greenhop.world import MADE_BY as WORLD
+
+if TYPE_CHECKING:
+    from greenhop.episode.carry import Carry
+    from greenhop.episode.simulator import Simulator
 
 MADE_BY = (*WORLD, "physics", "episode")  # the code that these rewards rest on
 BATCH = 1024  # episodes per pass

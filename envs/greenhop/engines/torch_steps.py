@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,8 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from greenhop.engines.engine import Tick, TickArrays, present, tick
-from greenhop.episode.simulator import Simulator, choose
+from greenhop.episode.carry import choose
 from greenhop.physics.state import State
+
+if TYPE_CHECKING:
+    from greenhop.episode.simulator import Simulator
 
 
 class TorchSteps:

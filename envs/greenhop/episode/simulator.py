@@ -7,31 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from greenhop.cache import key_of
+from greenhop.episode.carry import Carry
 from greenhop.episode.decoders.base import Decoder, action_size
 from greenhop.episode.decoders.find import build_decoder
 from greenhop.episode.observations import Observer, build_observer
 from greenhop.physics.params import Params
-from greenhop.physics.state import Flows, Plan, Row, State
+from greenhop.physics.state import Flows, Plan, Row
 from greenhop.physics.step import initial_state, step
 from greenhop.scenario.config import ScenarioConfig, Split
 from greenhop.scenario.find import load_scenario
 from greenhop.scenario.join import build_params, check_clock
 from greenhop.world.bank import WorldBank, build_bank
+from greenhop.world.given import pack_checksum
 from greenhop.world.layout import Seen
-
-
-class Carry(NamedTuple):
-    """A running batch of episodes: the state, and the packed row of the present step."""
-
-    state: State
-    packed: Tensor  # [B, C]
 
 
 class Shapes(NamedTuple):
@@ -125,30 +120,6 @@ class Simulator:
         return self.advance(carry, self.decode(carry, action))
 
 
-def choose(done: Tensor, fresh: Carry, old: Carry) -> Carry:
-    """Per environment: `fresh` where `done` `[B]`, else `old`."""
-    state = State(*(_pick(done, a, b) for a, b in zip(fresh.state, old.state, strict=True)))
-    return Carry(state, _pick(done, fresh.packed, old.packed))
-
-
-def _pick(done: Tensor, fresh: Tensor, old: Tensor) -> Tensor:
-    return torch.where(done.reshape(-1, *[1] * (old.dim() - 1)), fresh, old)
-
-
-Integers = TypeVar("Integers", Tensor, NDArray[np.int64])
-
-
-def random_start(seed: Integers, env: Integers, episode: Integers, n_starts: int) -> Integers:
-    """`[B]` int64 start of each environment's episode: a hash of (seed, environment, episode), whatever the batch.
-
-    The 32-bit finaliser of MurmurHash3 (Appleby, public domain), in int64 so that nothing overflows into the sign.
-    """
-    x = ((seed + 1) * 0x9E3779B1 + env * 0x85EBCA77 + episode * 0xC2B2AE3D) & 0xFFFFFFFF
-    for multiplier, shift in ((0x85EBCA6B, 16), (0xC2B2AE35, 13)):
-        x = ((x ^ (x >> shift)) * multiplier) & 0xFFFFFFFF
-    return (x ^ (x >> 16)) % n_starts
-
-
 def build_simulator(
     scenario: ScenarioConfig | str,
     split: Split = "train",
@@ -175,3 +146,28 @@ def build_simulator(
     with torch.inference_mode(False), torch.device("cpu"):  # whatever the caller has set
         params, decoder, observer = shapes_of(config, dtype, device)
         return Simulator(config, params, build_bank(config, params, split, year_ids), decoder, observer)
+
+
+_ALIVE: WeakValueDictionary[str, Simulator] = WeakValueDictionary()  # a world of ten hubs takes seconds and 700 MB
+
+
+def shared_simulator(
+    scenario: ScenarioConfig, split: Split, year_ids: Sequence[int] | None = None, device: str = "cpu"
+) -> Simulator:
+    """The simulator of a checked scenario; those asked for alike are one, while it lives.
+
+    Args:
+        scenario: checked.
+        split: whose years the episodes are of.
+        year_ids: which years of the split; None is all of them.
+        device: where the tensors live.
+
+    Raises:
+        ConfigError: for a split or year ids that do not exist.
+    """
+    years = None if year_ids is None else list(year_ids)
+    key = key_of(scenario.model_dump(mode="json"), pack_checksum(scenario), split, years, device)
+    found = _ALIVE.get(key)
+    if found is None:
+        found = _ALIVE[key] = build_simulator(scenario, split, year_ids=year_ids, device=device)
+    return found

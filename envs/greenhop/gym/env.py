@@ -12,11 +12,11 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
-from greenhop.episode.simulator import Simulator
+from greenhop.episode.simulator import Simulator, shared_simulator
 from greenhop.errors import ActionError
+from greenhop.gym.asked import scenario_of, steps_asked_of_make
 from greenhop.gym.interface import checked_action, checked_options, checked_start, opening_info, spaces
 from greenhop.gym.pay import Baseline
-from greenhop.gym.simulators import simulator_of, steps_asked_of_make
 from greenhop.gym.tensor_env import TensorVectorEnv
 from greenhop.gym.viewer import RENDER_MODES, Viewer
 from greenhop.physics.rewards import REPORTED, RewardKind
@@ -74,7 +74,7 @@ class HubEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         sim: Simulator | None = None,
     ) -> None:
         steps = steps_asked_of_make() if max_episode_steps is None else max_episode_steps
-        self.sim = sim or simulator_of(scenario, split, overrides, year_ids, device, steps)
+        self.sim = sim or shared_simulator(scenario_of(scenario, overrides, steps), split, year_ids, device)
         self.render_mode = render_mode
         self._viewer = None if render_mode is None else Viewer(self.sim, 1, render_mode)
         self.tensors = TensorVectorEnv(self.sim, 1, compile=compile, reward=reward, baseline=baseline)

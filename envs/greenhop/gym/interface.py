@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from greenhop.episode.observations import OBS_LIMIT
-from greenhop.episode.simulator import Simulator
 from greenhop.errors import ActionError, ConfigError
+
+if TYPE_CHECKING:
+    from greenhop.episode.simulator import Simulator
 
 HOURS_PER_DAY = 24
 

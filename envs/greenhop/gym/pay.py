@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from greenhop.engines.engine import Tick, TickArrays
-from greenhop.engines.price_follow import price_follow_rewards
-from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
 from greenhop.physics.rewards import RewardKind
+
+if TYPE_CHECKING:
+    from greenhop.episode.simulator import Simulator
 
 Baseline = Literal["none", "group", "price_follow"]
 Numbers = TypeVar("Numbers", Tensor, NDArray[Any])
@@ -38,6 +40,7 @@ class Pay:
 
     Args:
         sim: the simulator.
+        price_follow: makes the table `[E, T]` of what the zero action earns, if it is asked for.
         reward: `bill` is minus what the step costs. `accrual` books work at its terminal price when it arrives and
             credits it when it is served, and stored energy alike (`greenhop.physics.rewards.potential`): over an
             episode that adds a number known at its start.
@@ -50,6 +53,7 @@ class Pay:
     """
 
     sim: Simulator
+    price_follow: Callable[[Simulator, RewardKind], Tensor]
     reward: RewardKind = "bill"
     baseline: Baseline = "none"
     group_size: int = 1
@@ -64,7 +68,7 @@ class Pay:
     @cached_property
     def _table(self) -> Tensor:
         """`[E·T]` what price following earns, episode by episode."""
-        return price_follow_rewards(self.sim, self.reward).flatten()
+        return self.price_follow(self.sim, self.reward).flatten()
 
     @cached_property
     def _array(self) -> NDArray[Any]:

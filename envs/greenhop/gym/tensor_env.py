@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,11 +12,15 @@ from torch import Tensor
 
 from greenhop.engines.engine import present
 from greenhop.engines.find import build_engine
+from greenhop.engines.price_follow import price_follow_rewards
 from greenhop.engines.torch_steps import TorchSteps
-from greenhop.episode.simulator import Carry, Simulator, random_start
+from greenhop.episode.carry import Carry, random_start
 from greenhop.errors import ActionError, ConfigError
 from greenhop.gym.pay import Baseline, Pay
 from greenhop.physics.rewards import RewardKind
+
+if TYPE_CHECKING:
+    from greenhop.episode.simulator import Simulator
 
 SEED_BITS = 32  # that starts follow from; longer seeds are folded
 
@@ -60,7 +64,7 @@ class TensorVectorEnv:
         if num_envs % group_size:
             raise ConfigError(f"num_envs = {num_envs} must be a multiple of group_size = {group_size}")
         self.sim, self.num_envs, self.group_size = sim, int(num_envs), int(group_size)
-        self.pay = Pay(sim, reward, baseline, self.group_size)
+        self.pay = Pay(sim, price_follow_rewards, reward, baseline, self.group_size)
         self.engine = build_engine(sim, self.num_envs, compile)
         self._clock = 0
         self._began, self._seed, self._episode = np.zeros((3, self.num_envs), dtype=np.int64)

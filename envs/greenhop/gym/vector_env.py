@@ -12,11 +12,11 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor
 
-from greenhop.episode.simulator import Simulator
+from greenhop.episode.simulator import Simulator, shared_simulator
 from greenhop.errors import ActionError, ConfigError
+from greenhop.gym.asked import scenario_of
 from greenhop.gym.interface import checked_action, checked_options, checked_start, opening_info, spaces
 from greenhop.gym.pay import Baseline
-from greenhop.gym.simulators import simulator_of
 from greenhop.gym.tensor_env import TensorVectorEnv
 from greenhop.gym.viewer import RENDER_MODES, Viewer
 from greenhop.physics.rewards import REPORTED, RewardKind
@@ -76,7 +76,7 @@ class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     ) -> None:
         self.autoreset_mode = _mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
-        self.sim = sim or simulator_of(scenario, split, overrides, year_ids, device, max_episode_steps)
+        self.sim = sim or shared_simulator(scenario_of(scenario, overrides, max_episode_steps), split, year_ids, device)
         self.tensors = TensorVectorEnv(
             self.sim, num_envs, compile=compile, group_size=group_size, reward=reward, baseline=baseline
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from greenhop.engines.engine import Engine, present
-from greenhop.episode.simulator import Simulator
 from greenhop.episode.snapshot import Snapshot, snapshot
 from greenhop.errors import ConfigError
 from greenhop.gym.render import Renderer, text_frame
 from greenhop.physics.state import State
+
+if TYPE_CHECKING:
+    from greenhop.episode.simulator import Simulator
 
 RENDER_MODES = ("rgb_array", "ansi")
 AT_ONCE = 256  # environments × steps that are run again in one batch

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from greenhop.arrays import Array
-from greenhop.episode.simulator import Carry, Simulator
+from greenhop.episode.carry import Carry
+from greenhop.episode.simulator import Simulator
 from greenhop.jobs.dispatcher import Dispatcher, Limits
 from greenhop.jobs.rules import Rule, earliest_deadline
 from greenhop.jobs.table import JobTable

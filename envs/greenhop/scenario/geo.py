@@ -1,11 +1,10 @@
-"""Distances on the sphere and what light in fibre makes of them."""
+"""Distances on the sphere."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from greenhop.scenario.tables import load_table
 from greenhop.units import EARTH_RADIUS_KM
 
 
@@ -16,10 +15,3 @@ def great_circle_km(a_deg: NDArray[np.float64], b_deg: NDArray[np.float64]) -> N
     h = np.sin((lat_b - lat_a) / 2) ** 2 + np.cos(lat_a) * np.cos(lat_b) * np.sin((b[..., 1] - a[..., 1]) / 2) ** 2
     km: NDArray[np.float64] = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(h, 0.0, 1.0)))
     return km
-
-
-def latency_ms(km: NDArray[np.float64]) -> NDArray[np.float64]:
-    """One-way latency of a fibre over `km` as the crow flies (routing factor and equipment: network table)."""
-    t = load_table("network")
-    latency: NDArray[np.float64] = km * t["fibre_ms_per_km"] * t["routing_factor"] + t["equipment_ms"]
-    return latency

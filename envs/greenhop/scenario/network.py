@@ -9,7 +9,8 @@ import numpy as np
 from greenhop.arrays import Array, Ints
 from greenhop.physics.ops import gather_ends
 from greenhop.scenario.config import LinkConfig, ScenarioConfig
-from greenhop.scenario.geo import great_circle_km, latency_ms
+from greenhop.scenario.fibre import latency_ms
+from greenhop.scenario.geo import great_circle_km
 from greenhop.scenario.sites import locations_deg
 from greenhop.scenario.tables import load_table
 from greenhop.scenario.users import near

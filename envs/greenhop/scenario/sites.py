@@ -72,3 +72,8 @@ def locations_deg(scenario: ScenarioConfig) -> NDArray[np.float64]:
         lon = row["lon_deg"] if c.lon_deg is None else c.lon_deg
         out.append((lat, lon))
     return np.array(out, dtype=np.float64)
+
+
+def feed_in(scenario: ScenarioConfig) -> NDArray[np.float64]:
+    """`[R]` price paid for surplus."""
+    return np.array([t["feed_in_cny_per_mwh"] for t in tariff_rows(scenario)], dtype=np.float64)

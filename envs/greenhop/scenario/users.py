@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from greenhop.arrays import Array
 from greenhop.scenario.config import ScenarioConfig
-from greenhop.scenario.geo import great_circle_km, latency_ms
+from greenhop.scenario.fibre import latency_ms
+from greenhop.scenario.geo import great_circle_km
 from greenhop.scenario.sites import it_capacity_mw, locations_deg
 from greenhop.scenario.tables import load_table
 

@@ -18,6 +18,7 @@ from greenhop.physics.dynamics.deadlines import close_slots
 from greenhop.physics.params import Params
 from greenhop.saying import say
 from greenhop.scenario.config import SPLITS, ScenarioConfig, Split
+from greenhop.world import MADE_BY
 from greenhop.world.forecast import Forecast
 from greenhop.world.given import pack_checksum
 from greenhop.world.layout import LEADS_H, RowLayout, row_layout
@@ -56,13 +57,6 @@ class WorldBank:
 
 
 GOLDEN_RATIO = (5**0.5 - 1) / 2
-
-# the code and tables that a year of the world rests on
-MADE_BY = (
-    *("world", "data", "units.py", "scenario/geo.py", "scenario/sites.py", "scenario/tables.py", "scenario/users.py"),
-    "scenario/join.py",
-    "physics/dynamics/deadlines.py",
-)
 
 
 def spread(episodes: int, n_starts: int, years: int, split: Split) -> NDArray[np.int64]:

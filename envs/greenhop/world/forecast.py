@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from greenhop.arrays import Array, Ints
 from greenhop.scenario.config import ScenarioConfig
+from greenhop.scenario.sites import feed_in
 from greenhop.world.calendar import Calendar
 from greenhop.world.energy import energy_mwh, inflow_mwh, ppa_mwh, site_pue
-from greenhop.world.export import export_price, feed_in
+from greenhop.world.export import export_price
 from greenhop.world.forecast_bounds import spread, typical_spread, widen, widened
 from greenhop.world.forecast_error import error_cube, error_sd
 from greenhop.world.places import places_of

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from greenhop.arrays import Array, Ints
 from greenhop.errors import ConfigError
 from greenhop.scenario.config import ScenarioConfig
-from greenhop.scenario.sites import it_capacity_mw
+from greenhop.scenario.sites import feed_in, it_capacity_mw
 from greenhop.world.calendar import Calendar
-from greenhop.world.export import export_price, feed_in
+from greenhop.world.export import export_price
 from greenhop.world.pack import ARRIVALS, Pack, SeriesInfo, SplitPlan, load_pack
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from greenhop.arrays import Array
-from greenhop.scenario.sites import tariff_rows, volume_fees
+from greenhop.scenario.sites import feed_in, tariff_rows, volume_fees
 from greenhop.scenario.tables import load_table
 from greenhop.world.calendar import Calendar
-from greenhop.world.export import export_price, feed_in
+from greenhop.world.export import export_price
 from greenhop.world.noise import ar1, correlated, pulses
 from greenhop.world.streams import StreamKey
 

@@ -13,7 +13,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from greenhop.episode.simulator import Carry, Simulator
+from greenhop.episode.carry import Carry
+from greenhop.episode.simulator import Simulator
 from greenhop.physics.state import Plan
 from greenhop_agents.learners.hub_graph import build_graph
 from greenhop_agents.learners.networks import NetworkConfig, RegionEncoder, build_actor, build_critic, mlp

@@ -1,4 +1,4 @@
-"""The simulator of an environment that is made by name: shared while one lives, with episodes as long as asked for."""
+"""The scenario of an environment that is made by name, with episodes as long as asked for."""
 
 from __future__ import annotations
 
@@ -6,42 +6,29 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any
-from weakref import WeakValueDictionary
 
 import gymnasium as gym
 
-from greenhop.cache import key_of
-from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ConfigError
-from greenhop.scenario.config import ScenarioConfig, Split, parse_scenario
+from greenhop.scenario.config import ScenarioConfig, parse_scenario
 from greenhop.scenario.find import load_scenario
-from greenhop.world.given import pack_checksum
-
-_ALIVE: WeakValueDictionary[str, Simulator] = WeakValueDictionary()  # a world of ten hubs takes seconds and 700 MB
 
 
-def simulator_of(
-    scenario: ScenarioConfig | str,
-    split: Split,
-    overrides: Sequence[str],
-    year_ids: Sequence[int] | None,
-    device: str,
-    max_episode_steps: int | None,
-) -> Simulator:
-    """The simulator that these describe; environments made alike share one.
+def scenario_of(
+    scenario: ScenarioConfig | str, overrides: Sequence[str], max_episode_steps: int | None
+) -> ScenarioConfig:
+    """The scenario of an environment that these describe.
+
+    Args:
+        scenario: a shipped name, the path of a YAML file, or a scenario that is checked already.
+        overrides: changes of a scenario given by name.
+        max_episode_steps: another length of the episodes; None keeps the scenario's.
 
     Raises:
-        ConfigError: for anything the scenario schema, the split or the year ids do not allow.
+        ConfigError: for anything that the scenario schema does not allow.
     """
     config = scenario if isinstance(scenario, ScenarioConfig) else load_scenario(scenario, overrides)
-    if max_episode_steps is not None:
-        config = with_steps(config, max_episode_steps)
-    years = None if year_ids is None else list(year_ids)
-    key = key_of(config.model_dump(mode="json"), pack_checksum(config), split, years, device)
-    found = _ALIVE.get(key)
-    if found is None:
-        found = _ALIVE[key] = build_simulator(config, split, year_ids=year_ids, device=device)
-    return found
+    return config if max_episode_steps is None else with_steps(config, max_episode_steps)
 
 
 def with_steps(config: ScenarioConfig, steps: Any) -> ScenarioConfig:
