@@ -378,8 +378,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, agent: str) 
 
 
 TINY_DEMO = (
-    *QUICK, "scenario.years.train=1", "scenario.years.val=1", "total_steps=48", "agent.num_envs=2", "agent.group_size=2",
-    "agent.options.batch_size=48", "validation.episodes=2", "evaluation.episodes=3", "workers=1",
+    *QUICK, "scenario.years.train=1", "scenario.years.val=1", "total_steps=48", "agent.num_envs=2",
+    "agent.group_size=2", "agent.options.batch_size=48", "validation.episodes=2", "evaluation.episodes=3", "workers=1",
 )  # fmt: skip
 
 
