@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from greenhop.episode.carry import Carry
 from greenhop.episode.decoders.shadow_price import ShadowPriceDecoder
-from greenhop.episode.simulator import Carry, Simulator
+from greenhop.episode.simulator import Simulator
 from greenhop.physics.state import Flows
 from tests.sims import day_sim
 
