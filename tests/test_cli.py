@@ -460,6 +460,17 @@ def test_every_script_configuration_has_a_script_and_says_how_to_run_it(path: Pa
     assert f"greenhop {name}" in path.read_text(encoding="utf-8").splitlines()[0]
 
 
+def test_make_speed_writes_a_record_for_every_way_to_make_an_environment(script: Any, tmp_path: Path) -> None:
+    quick = ("ids=[Pair2-v1]", "num_envs=8", "seconds=0.02", "repetitions=1", "json=out.json")
+    ended = script("make_speed", *quick)
+    assert ended.code == 0, ended.err
+    records = json.loads((tmp_path / "out.json").read_text())
+    assert len({(r["way"], r["num_envs"]) for r in records}) >= 9
+    assert all(r["env_steps_per_s"] > 0 for r in records)
+    assert "SB3: make_vec_env" in ended.out
+    assert_one_line(script("make_speed", "ids=[Pair3-v1]"), "ids", "Pair2-v1")
+
+
 def test_speed_writes_a_record_per_scenario_batch_and_mode(script: Any, tmp_path: Path) -> None:
     quick = ("scenarios=[pair2]", "batches=[2]", "repetitions=1", "seconds=0.01")
     ended = script("speed", *quick, "modes=[eager_step,eager,eager_gradient]", "device=cpu", "json=out.json")

@@ -1,0 +1,48 @@
+"""How many environment steps a second, by the way in which an environment was made: by id, batched, through SB3."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from greenhop.errors import ConfigError
+from greenhop_agents.base.cli import write_json
+
+if TYPE_CHECKING:
+    from greenhop_agents.studies.make_ways import Made
+
+
+def main(config: DictConfig) -> None:
+    """Make and step every way in turn, print; JSON last."""
+    import torch
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from greenhop import ENV_IDS
+    from greenhop_agents.base.hardware import hardware
+    from greenhop_agents.base.overrides import own_hydra
+    from greenhop_agents.studies.make_ways import measured, ways
+
+    unknown = [env_id for env_id in config.ids if env_id not in ENV_IDS]
+    if unknown:
+        raise ConfigError(f"ids holds {', '.join(unknown)}; allowed: {', '.join(ENV_IDS)}")
+    if config.num_envs < 8 or config.num_envs % 8:
+        raise ConfigError(f"num_envs = {config.num_envs}; allowed: multiples of 8, which groups have")
+    torch.set_num_threads(1)
+    found: list[Made] = []
+    with own_hydra():
+        for env_id in config.ids:
+            given = ways(env_id, config.num_envs, {"split": config.split, "year_ids": [0]})
+            for (way, num_envs), make in given.items():
+                found.append(measured(env_id, way, num_envs, make, config.seconds, config.repetitions))
+                Console(stderr=True).print(f"{env_id}: {way}, {num_envs} done", highlight=False)
+    table = Table(title=f"{hardware()}, one thread", title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("id", "made by", "environments", "set-up, s", "steps/s"):
+        table.add_column(heading, justify="left" if heading in ("id", "made by") else "right")
+    for m in found:
+        table.add_row(m.env_id, m.way, str(m.num_envs), f"{m.setup_s:.1f}", f"{m.env_steps_per_s:,.0f}")
+    Console(width=120).print(table)
+    write_json(config.json, [asdict(m) for m in found])
