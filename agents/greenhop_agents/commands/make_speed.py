@@ -37,8 +37,10 @@ def main(config: DictConfig) -> None:
         for env_id in config.ids:
             given = ways(env_id, config.num_envs, {"split": config.split, "year_ids": [0]})
             for (way, num_envs), make in given.items():
-                found.append(measured(env_id, way, num_envs, make, config.seconds, config.repetitions))
-                Console(stderr=True).print(f"{env_id}: {way}, {num_envs} done", highlight=False)
+                m = measured(env_id, way, num_envs, make, config.seconds, config.repetitions)
+                found.append(m)
+                rate = f"{m.env_steps_per_s:,.0f} steps/s"
+                Console(stderr=True, soft_wrap=True).print(f"{env_id}: {way}, {num_envs}: {rate}", highlight=False)
     table = Table(title=f"{hardware()}, one thread", title_justify="left", box=SIMPLE_HEAD)
     for heading in ("id", "made by", "environments", "set-up, s", "steps/s"):
         table.add_column(heading, justify="left" if heading in ("id", "made by") else "right")
