@@ -49,10 +49,13 @@ def groups() -> dict[str, dict[str, type[BaseModel]]]:
     from greenhop.scenario.config import ScenarioConfig
     from greenhop_agents.base.cli import Settings
     from greenhop_agents.benchmark.plan import BenchmarkConfig
+    from greenhop_agents.commands.replay_jobs import Trace
     from greenhop_agents.learners.algorithms.es import EsConfig
     from greenhop_agents.learners.algorithms.ppo import PpoConfig
     from greenhop_agents.learners.algorithms.shac import ShacConfig
     from greenhop_agents.learners.sb3 import Sb3Config
+    from greenhop_agents.studies.ceiling import CeilingConfig
+    from greenhop_agents.studies.conditioning import ConditioningConfig
     from greenhop_agents.studies.felt import FeltConfig
     from greenhop_agents.studies.margins import MarginsConfig
     from greenhop_agents.training.cloning import WarmStart
@@ -77,6 +80,9 @@ def groups() -> dict[str, dict[str, type[BaseModel]]]:
         "Keys that commands share": {"": Settings},
         "Command margins": {"": MarginsConfig},
         "Command felt": {"": FeltConfig},
+        "Command ceiling": {"": CeilingConfig},
+        "Command conditioning": {"": ConditioningConfig},
+        "Command jobs": {"": Trace},
     }
 
 

@@ -14,14 +14,13 @@ from pydantic import BaseModel, Field
 import greenhop
 import greenhop_agents
 from greenhop.cards.settings import allowed, reachable, row, unit_of
-from greenhop.importers.layout import ClockOptions, Options, RateOptions, TableOptions, TextOptions
 from greenhop.scenario.config import Fraction, Model, ScenarioConfig, SiteConfig
 from greenhop.world.pack import Manifest, SeriesInfo
+from greenhop_agents.shelf.runs import AgentFacts, RunFacts
 from scripts.settings_page import groups, page
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
-BASES = {Model, Options, TextOptions, TableOptions, ClockOptions, RateOptions}
-NOT_SET_BY_USERS = BASES | {Manifest, SeriesInfo}  # the manifest of a world pack
+NOT_SET_BY_USERS = {Manifest, SeriesInfo, AgentFacts, RunFacts}  # what world packs and run folders say
 
 
 def models(base: type[BaseModel] = BaseModel) -> Iterator[type[BaseModel]]:
@@ -48,8 +47,8 @@ def test_every_key_of_every_schema_has_a_description(all_models: set[type[BaseMo
 
 def test_every_model_that_users_fill_in_is_on_the_page(all_models: set[type[BaseModel]]) -> None:
     shown = {model for roots in groups().values() for model in reachable(roots).values()}
-    public = {model for model in all_models if not model.__name__.startswith("_")}
-    assert public - shown == NOT_SET_BY_USERS
+    whole = {model for model in all_models if not model.__subclasses__()}  # the others are what models share
+    assert whole - shown == NOT_SET_BY_USERS
 
 
 def test_the_page_of_settings_is_what_the_models_say() -> None:

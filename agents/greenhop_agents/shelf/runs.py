@@ -38,26 +38,41 @@ PACKAGES = ("torch", "gymnasium", "numpy", "stable-baselines3", "highspy")  # wh
 class AgentFacts(BaseModel):
     """The agent that `run.json` tells of; its algorithm judges the rest of its configuration."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
 
     name: Name
+    """How tables call it."""
     kind: str
+    """Its algorithm."""
     options: dict[str, Any]
+    """What the algorithm was told."""
 
 
 class RunFacts(BaseModel):
     """`run.json`."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     schema_: Literal[2] = Field(alias="schema")
+    """Version of the layout of run folders."""
     scenario: str
+    """Name of the scenario that was trained on."""
     obs_size: Annotated[int, Field(ge=1)]
+    """Numbers of an observation."""
     action_size: Annotated[int, Field(ge=1)]
+    """Numbers of an action."""
     agent: AgentFacts
+    """Configuration of the agent."""
     seed: int
+    """Seed of the training."""
     git_commit: str | None
+    """Commit of the checkout; null outside of one."""
     python: str
+    """Version of Python."""
     packages: dict[str, str]
+    """Package → version."""
     policy_sha256: list[str] = Field(default_factory=list)
+    """Digests that the policy's weights may have."""
 
 
 def versions() -> dict[str, str]:

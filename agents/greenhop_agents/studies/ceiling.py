@@ -38,8 +38,11 @@ class CeilingConfig(Model):
     """`configs/ceiling.yaml`: how long bids are improved."""
 
     updates: Count
+    """Steps of Adam on the bids of every episode."""
     learning_rate: Positive
+    """Step size of Adam at the start."""
     seed: Annotated[int, Field(ge=0)]
+    """Seed of what is drawn."""
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,12 @@ ALL = "all blocks"
 class ConditioningConfig(Model):
     """`configs/conditioning.yaml`: the noise."""
 
-    sigma: Positive  # its spread
-    repeats: Count = 4  # times that each episode is played
+    sigma: Positive
+    """Standard deviation of the noise on bids."""
+    repeats: Count = 4
+    """How often each episode is played."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the noise."""
 
 
 @dataclass(frozen=True)
