@@ -47,10 +47,6 @@ def served_mwh(sim: Simulator, action: Tensor) -> float:
     return float(flows.serve_mwh.sum())
 
 
-def bill_cny(sim: Simulator, action: Tensor) -> float:
-    return float(sum(flows.cost_cny.sum() for _, flows in steps(sim, action)))
-
-
 def test_a_bid_is_worth_its_price_at_the_ends_and_a_third_of_its_share_near_zero() -> None:
     decoder = decoder_of(day_sim("pair2"))
     most = decoder.config.bid_cny_per_mwh
@@ -131,7 +127,7 @@ def test_random_bids_cost_less_than_staying_put(name: str) -> None:
 def test_the_bill_has_a_gradient_by_every_block_of_the_zero_action(block: str) -> None:
     sim = day_sim("tri3", dtype=torch.float64)
     action = bids(sim).requires_grad_()
-    total = sum(flows.cost_cny.sum() for _, flows in steps(sim, action))
+    total = torch.stack([flows.cost_cny.sum() for _, flows in steps(sim, action)]).sum()
     (gradient,) = torch.autograd.grad(total, action)
     assert bool(gradient.isfinite().all())
     sizes = [torch.Size(shape).numel() for shape in sim.decoder.parts.values()]
