@@ -16,8 +16,7 @@ from torch import Generator, Tensor
 
 from greenhop.engines.differentiable import Step
 from greenhop.episode.simulator import Carry, Simulator
-from greenhop.physics.rewards import reward_of
-from greenhop.physics.state import COST_TERMS, Plan, State
+from greenhop.physics.state import COST_TERMS, Plan
 from greenhop.scenario.config import Count, Model, Positive
 from greenhop_agents.base.progress import Update
 from greenhop_agents.learners.networks import cosine
@@ -25,15 +24,12 @@ from greenhop_agents.learners.rollout import ticker
 from greenhop_agents.policies.policy import Acting
 from greenhop_agents.policies.rules import PriceFollow
 from greenhop_agents.scoring.bounds import EpisodeBound
-from greenhop_agents.scoring.episodes import walk
 from greenhop_agents.scoring.evaluate import Episode, evaluate, score
-from greenhop_agents.training.cloning import Written
 
 MOST = 0.999  # of an action: beyond it `tanh` would give its bid no gradient to come back by
 FINAL_RATE = 0.02  # share of the learning rate left at the end
 BETAS = (0.9, 0.99)  # of Adam: its memory is a hundred updates, not a thousand
 SEEN = 0.005  # points below which a cost term is not told
-TRIES, TRY_UPDATES, TRY_RATE, TRY_SPREAD = 6, 40, 0.2, 0.7  # of the search for bids that do what a plan does
 NOISE = 0.3  # spread of the noise on bids at the start
 
 
@@ -117,58 +113,6 @@ def actions_of(sim: Simulator, policy: Acting, starts: Tensor) -> Tensor:
             done.append(policy.act(sim.observe(carry)))
             carry, _ = sim.act(carry, done[-1])
     return torch.stack(done)
-
-
-def actions_towards(
-    sim: Simulator, step: Step, plans: list[Plan], starts: Tensor, generator: Generator, told: Callable[[int], None]
-) -> Tensor:
-    """`[T, B, A]` actions that lead, step by step, to the states that optimal plans lead to, at what those cost.
-
-    In each step Adam goes from `TRIES` bids at once, the last step's and random ones, and the nearest counts: where a
-    decision is settled its bid has no gradient, and the one way out may be to begin elsewhere.
-    """
-    carry, last, done = sim.begin(starts), torch.zeros(len(starts), sim.action_size), []
-    for number, ideal in enumerate(walk(sim, Written("plans", plans), starts)):
-        goal = reached(sim, ideal.after, reward_of(sim.params, ideal.flows))
-        bids = TRY_SPREAD * torch.randn(TRIES, *last.shape, generator=generator)
-        bids[0] = last
-        with torch.enable_grad():
-            last = _nearest(sim, step, carry, bids, goal)
-        done.append(torch.tanh(last))
-        carry, _ = step(carry, done[-1])
-        told(number + 1)
-    return torch.stack(done)
-
-
-def _nearest(sim: Simulator, step: Step, carry: Carry, bids: Tensor, goal: Tensor) -> Tensor:
-    """The bids `[B, A]`, of all tries `[N, B, A]`, that came nearest to `goal` `[B, Y]`."""
-    tries, batch, _ = bids.shape
-    state = State(*(x.repeat(tries, *[1] * (x.dim() - 1)) for x in carry.state))
-    again, wanted = Carry(state, carry.packed.repeat(tries, 1)), goal.repeat(tries, 1)
-    leaf = bids.flatten(0, 1).requires_grad_()
-    optimiser = torch.optim.Adam([leaf], TRY_RATE, betas=BETAS)
-    best, least = leaf.detach().clone(), torch.full((tries * batch,), torch.inf)
-    for number in range(TRY_UPDATES):
-        optimiser.param_groups[0]["lr"] = cosine(TRY_RATE, FINAL_RATE * TRY_RATE, number / TRY_UPDATES)
-        after, seen = step(again, torch.tanh(leaf))
-        distance = (reached(sim, after, seen.reward) - wanted).square().sum(-1)
-        nearer = distance.detach() < least
-        best = torch.where(nearer.unsqueeze(-1), leaf.detach(), best)
-        least = torch.minimum(least, distance.detach())
-        optimiser.zero_grad()
-        torch.autograd.backward(distance.sum())
-        optimiser.step()
-    index = least.reshape(tries, batch).argmin(0)
-    return best.reshape(tries, batch, -1)[index, torch.arange(batch)]
-
-
-def reached(sim: Simulator, after: Carry, reward: Tensor) -> Tensor:
-    """`[B, Y]` where a step led to, energies as shares of hourly IT capacities, and its `reward` `[B]`."""
-    p, state = sim.params, after.state
-    site = p.capacity_mwh.sum(-1)
-    waiting = (state.backlog_mwh / site[:, None, None]).flatten(1)
-    peak = state.peak_mw * p.dt_h / site
-    return torch.cat((waiting, state.soc_mwh / site[p.unit_region], peak, reward.unsqueeze(-1)), dim=-1)
 
 
 def returns(step: Step, carry: Carry, actions: Tensor) -> Tensor:

@@ -224,7 +224,7 @@ _SCOPE: dict[str, Any] = {
     **{name: getattr(np, name) for name in ("add", "subtract", "multiply", "divide", "negative", "remainder", "where")},
     **{
         name: getattr(np, name)
-        for name in ("maximum", "minimum", "exp", "log", "vecdot", "concatenate", "broadcast_to")
+        for name in ("maximum", "minimum", "exp", "log", "sqrt", "vecdot", "concatenate", "broadcast_to")
     },
     **{name: getattr(np, name) for name in ("less", "less_equal", "greater", "equal", "transpose", "swapaxes")},
     "expit": expit,
@@ -257,6 +257,7 @@ _RULES: dict[Any, str | Callable[..., str]] = {
     aten.eq.Scalar: "equal",
     aten.exp.default: "exp",
     aten.log.default: "log",
+    aten.sqrt.default: "sqrt",
     aten.sigmoid.default: "expit",
     aten._to_copy.default: _cast,
     aten.sum.dim_IntList: _sum,
