@@ -48,10 +48,6 @@ def served_mwh(sim: Simulator, action: Tensor) -> float:
     return float(flows.serve_mwh.sum())
 
 
-def bill_cny(sim: Simulator, action: Tensor) -> float:
-    return float(sum(flows.cost_cny.sum() for _, flows in steps(sim, action)))
-
-
 def test_a_bid_is_worth_its_price_at_the_ends_and_a_third_of_its_share_near_zero() -> None:
     decoder = decoder_of(day_sim("pair2"))
     most = decoder.config.bid_cny_per_mwh

@@ -155,6 +155,22 @@ def test_the_observation_is_named_without_gaps() -> None:
     assert widths[-1].stop == sim.observer.parts["region"][1]
 
 
+def test_the_observation_tells_when_slots_close_and_what_the_contract_bills_at_least() -> None:
+    sim = day_sim("pair2")
+    p, where = sim.params, sim.observer.slices()
+    carry = sim.begin(torch.tensor([3]))
+    for _ in range(p.steps):
+        phase = int((carry.state.world_row + carry.state.t) % p.period)
+        obs = sim.observe(carry)
+        at_once = obs[0, where["deadlines"]] * (p.slack[:, :, 0].amax(0) + 1.0) == 1.0
+        assert torch.equal(at_once, p.closes[phase] == 1.0)
+        seen = sim.observer.split(obs)["region"][0]
+        floor, peak = (seen[:, where[f"region.{name}"]].squeeze(-1) for name in ("peak_floor", "peak"))
+        torch.testing.assert_close(floor, p.peak_start_mw * p.dt_h / p.connection_mwh)
+        assert bool((peak >= floor).all())
+        carry, _ = sim.act(carry, torch.full((1, sim.action_size), 0.5))
+
+
 MARKS = 7  # rows carry their index modulo this; odd, so that a lag of one step never looks like no lag
 BASE = {
     "green_mwh": 40.0, "ppa_mwh": 5.0, "pue_full": 1.2, "grid_price_cny_per_mwh": 300.0,

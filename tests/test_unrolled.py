@@ -26,7 +26,7 @@ WEIGHTS = torch.tensor([[1.0, 0.0, 2.0], [0.0, 1.0, -1.0]])
 FUNCTIONS: dict[str, Callable[[Tensor], Any]] = {
     "arithmetic": lambda x: (x + 1.0) * x - x / (x * x + 1.0) - (2.0 - x) * -1.0,
     "limits": lambda x: x.clamp(-0.5, 0.5) + x.clamp_min(0.1) - x.clamp_max(0.2) + torch.minimum(x, -x),
-    "functions": lambda x: x.exp() + (x * x + 1.0).log() + torch.sigmoid(x) + torch.tanh(x),
+    "functions": lambda x: x.exp() + (x * x + 1.0).log() + torch.sigmoid(x) + torch.tanh(x) + torch.sqrt(x * x + 4.0),
     "large exponents": lambda x: torch.sigmoid(200.0 * x),
     "reductions": lambda x: (x.sum(1), x.sum((1, 2), keepdim=True), x.mean(-1), x.amax(2), x.cumsum(1)),
     "places": lambda x: (x.index_select(2, PLACES), x[:, 1], x.flip(2), torch.nn.functional.pad(x, (1, 0))),

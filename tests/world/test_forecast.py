@@ -6,14 +6,19 @@ from itertools import product
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from greenhop.scenario.config import ScenarioConfig
+from greenhop.errors import ConfigError
+from greenhop.scenario.config import ForecastConfig, ScenarioConfig
 from greenhop.scenario.find import load_scenario
+from greenhop.scenario.join import build_params
 from greenhop.scenario.tables import load_table
+from greenhop.world.bank import shown
 from greenhop.world.forecast import Forecast, total_work
 from greenhop.world.forecast_bounds import Widening, spread, typical_spread, widen, widened
 from greenhop.world.forecast_error import error_cube, error_sd
+from greenhop.world.layout import rows_ahead
 from greenhop.world.places import places_of
 from greenhop.world.streams import StreamKey
 from greenhop.world.year import WorldYear, generate_year
@@ -213,3 +218,27 @@ def test_error_scale_zero_is_perfect() -> None:
 def test_leads_beyond_the_horizon_are_refused() -> None:
     with pytest.raises(ValueError, match="beyond max_lead_h"):
         forecast().at(0, 30)
+
+
+def test_averaged_leads_show_the_mean_of_the_hours_since_the_lead_before() -> None:
+    single = scenario("noisy", "+forecast.leads_h=[1,2,3,4,5,6]")
+    spans = scenario("noisy", "+forecast.leads_h=[1,3,6]", "+forecast.averaged=true")
+    params = build_params(single, torch.float64)
+    every, means = (shown(s, params, year()) for s in (single, spans))
+    for name, x in every.items():
+        assert means[name].shape == (len(x), 3, 3)
+        for i, span in enumerate((slice(0, 1), slice(1, 3), slice(3, 6))):
+            assert np.allclose(means[name][:, i], x[:, span].mean(1), rtol=1e-12), name
+
+
+def test_rows_ahead_follow_the_clock() -> None:
+    config = ForecastConfig(leads_h=(1, 3), averaged=True)
+    assert rows_ahead(config, 1.0) == [range(1, 2), range(2, 4)]
+    assert rows_ahead(config, 0.5) == [range(1, 3), range(3, 7)]
+    assert rows_ahead(ForecastConfig(leads_h=(1, 3)), 0.5) == [range(2, 3), range(6, 7)]
+
+
+@pytest.mark.parametrize("leads", ["[]", "[3,2]", "[1,1]", "[6,30]"])
+def test_leads_that_do_not_increase_or_reach_too_far_are_refused(leads: str) -> None:
+    with pytest.raises(ConfigError, match="leads_h"):
+        scenario("noisy", f"+forecast.leads_h={leads}")

@@ -22,6 +22,7 @@ AXES = {
     "shadow_price": {"place": "region", "time": "region", "storage": "unit", "route": "region", "ceiling": "region"},
     "full": {"route": "link", "serve": "region", "migrate": "link", "storage": "unit"},
 }
+COMMON = ("calendar", "deadlines", "progress")  # blocks of an observation that every region sees
 NETWORK_PRICE_SCALE_CNY_PER_GB = 1.0
 DEMAND_FEE_SCALE_CNY_PER_MW = 10_000.0  # a monthly fee of about 40 CNY/kW prorated to a week
 
@@ -76,7 +77,7 @@ class Graph(nn.Module):
         self.sources = _Ends(params.link_source, regions, params.links_out)
         self.targets = _Ends(params.link_target, regions, params.links_in)
         self.units = _Ends(params.unit_region, regions)
-        common = sum(prod(observer.parts[name]) for name in ("calendar", "progress"))
+        common = sum(prod(observer.parts[name]) for name in COMMON)
         self.unit_features = self.static_unit.shape[1] + 1
         self.link_features = self.static_link.shape[1] + 1
         self.region_features = observer.parts["region"][1] + self.static_region.shape[1] + self.unit_features + common
@@ -95,7 +96,7 @@ class Graph(nn.Module):
         shares = torch.cat((part["soc"].unsqueeze(-1) * self.static_unit[:, :1], unit_static), -1)
         stored = torch.einsum("bun,ur->brn", shares, self.unit_of_region)
         links = torch.cat((part["link_availability"].unsqueeze(-1), self.static_link.expand(batch, -1, -1)), -1)
-        common = torch.cat((part["calendar"], part["progress"]), -1).unsqueeze(1).expand(-1, regions, -1)
+        common = torch.cat([part[name] for name in COMMON], -1).unsqueeze(1).expand(-1, regions, -1)
         static = self.static_region.expand(batch, -1, -1)
         return torch.cat((part["region"], static, stored, common), -1), links, units
 

@@ -67,4 +67,5 @@ def _greenest(sim: Simulator, starts: Sequence[int], values: Mapping[str, float]
 
 def _price_follow(sim: Simulator, starts: Sequence[int], values: Mapping[str, float]) -> float:
     config = sim.scenario.decoder.model_copy(update=dict(values))
-    return mean_cost(replace(sim, decoder=build_decoder(sim.params, config)), PriceFollow(), starts, compiled=False)
+    scenario = sim.scenario.model_copy(update={"decoder": config})
+    return mean_cost(replace(sim, decoder=build_decoder(sim.params, scenario)), PriceFollow(), starts, compiled=False)

@@ -32,7 +32,7 @@ from greenhop.physics.state import COST_TERMS, State
 from greenhop.scenario.config import SPLITS, DecoderConfig, ScenarioConfig
 from greenhop.scenario.find import load_scenario
 from greenhop.world.bank import count_starts
-from greenhop.world.layout import CALENDAR, LEADS_H
+from greenhop.world.layout import CALENDAR
 
 EXAMPLE = "hub10"  # whose shapes the page spells out
 
@@ -43,6 +43,7 @@ OBSERVED = {  # block: (what, unit of its numbers)
     "soc": ("energy stored in every unit, from its floor (0) to its ceiling (1)", "share of usable energy"),
     "link_availability": ("0 where a fibre is cut", "0…1"),
     "calendar": (", ".join(CALENDAR), "−1…1"),
+    "deadlines": ("steps until the first deadline slot of each class closes, this one included", "its quantum"),
     "progress": ("steps done of the episode", "0…1"),
 }
 FEATURES = {
@@ -59,6 +60,7 @@ FEATURES = {
     "pressure": ("work at an even pace over room, by pool, at most 3", "1"),
     "backlog": ("deferrable work waiting, by class and deadline slot", CAPACITY),
     "peak": ("highest metered import so far, at most 1", "connection of the hub"),
+    "peak_floor": ("the same at the start: what the contract bills at least", "connection of the hub"),
     "accounts": (
         "what is owed so far less what was done, by rule: green share, its part that certificates do not cover, "
         "take or pay, PUE cap, and under direct supply its two rules",
@@ -159,11 +161,13 @@ def _head() -> str:
 def _observation(s: Described) -> str:
     blocks = [(f"`{name}`", _shape(shape), *OBSERVED[name]) for name, shape in s.shapes.observer.parts.items()]
     features = [(f"`{name}`", width, *FEATURES[name]) for name, width in s.shapes.observer.region_parts.items()]
+    forecast = s.scenario.forecast
+    kind = "each the mean of the hours since the lead before" if forecast.averaged else "each of that hour alone"
     text = paragraph(
         f"`Box(−{OBS_LIMIT:g}, {OBS_LIMIT:g}, ({s.shapes.obs_size},), float32)`: flat; `sim.observer.parts` names the",
         "blocks, `sim.observer.split(obs)` cuts them out. Every number is divided by the unit given, so that it is of",
         "order one and needs no running normaliser; the limit of the space is never met in a sane episode.",
-        f"Forecast leads: {', '.join(map(str, LEADS_H))} h.",
+        f"Forecast leads (`forecast.leads_h`): {', '.join(map(str, forecast.leads_h))} h, {kind}.",
     )
     return (
         f"## Observation\n\n{text}\n\n{table(('block', 'shape', 'what', 'in units of'), blocks)}\n\n"

@@ -7,12 +7,14 @@
 #define EXP exp
 #define LOG log
 #define TANH tanh
+#define SQRT sqrt
 #else
 #define REAL float
 #define TRUTH int32_t
 #define EXP expf
 #define LOG logf
 #define TANH tanhf
+#define SQRT sqrtf
 #endif
 #define BIG 88.0f     // above it expf would overflow
 #define SMALL -87.3f  // below it expf gives no normal number
@@ -42,6 +44,7 @@ INLINE F f_div(F a, F b) { return a / b; }
 #endif
 INLINE F f_log(F x) { return LOG(x); }
 INLINE F f_tanh(F x) { return TANH(x); }
+INLINE F f_sqrt(F x) { return SQRT(x); }
 INLINE F f_int_to_float(I x) { return (F)x; }
 INLINE F f_bool_to_float(M x) { return x; }
 INLINE M f_and(M a, M b) { return a && b; }
@@ -111,6 +114,7 @@ INLINE F f_exp(F x) {
 #endif
 INLINE F f_div(F a, F b) { return a / b; }
 INLINE F f_log(F x) { for (int l = 0; l < LANES; l++) x[l] = LOG(x[l]); return x; }
+INLINE F f_sqrt(F x) { for (int l = 0; l < LANES; l++) x[l] = SQRT(x[l]); return x; }
 INLINE F f_tanh(F x) { for (int l = 0; l < LANES; l++) x[l] = TANH(x[l]); return x; }
 INLINE F f_int_to_float(I x) { return __builtin_convertvector(x, F); }
 INLINE F f_bool_to_float(M x) { return x ? F_(1) : F_(0); }

@@ -484,6 +484,7 @@ _RULES: dict[Any, Rule] = {
     aten.exp.default: _pointwise(_apply("exp")),
     aten.log.default: _pointwise(_apply("log")),
     aten.sigmoid.default: _pointwise(_apply("sigmoid")),
+    aten.sqrt.default: _pointwise(_apply("sqrt")),
     aten.tanh.default: _pointwise(_apply("tanh")),
     aten.sum.dim_IntList: _fold(_add),
     aten.mean.dim: _mean,

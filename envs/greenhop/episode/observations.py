@@ -12,7 +12,7 @@ from greenhop.physics.ops import TINY, per_pool
 from greenhop.physics.params import Params
 from greenhop.physics.state import Row, State
 from greenhop.physics.step import phase_of, pool_room
-from greenhop.world.layout import LEADS_H, Seen
+from greenhop.world.layout import Seen
 
 PRICE_SCALE_CNY_PER_MWH = 500.0  # a typical all-in industrial price
 CARBON_SCALE_KG_PER_MWH = 1000.0
@@ -28,11 +28,13 @@ class Observer:
     capacity_mwh: Tensor  # [R] IT capacity per step
     storage_scale_mwh: Tensor  # [U]
     priced: Tensor  # int64 accounts that cost something at some site
+    closing: Tensor  # [period, K] steps until a class's first slot closes, this one included, over its quantum
+    leads: int  # forecasts of each quantity that a row holds
 
     @property
     def region_parts(self) -> dict[str, int]:
         """Features of one region and how many numbers each has, in order."""
-        p, leads = self.params, len(LEADS_H)
+        p, leads = self.params, self.leads
         return {
             "green": 1,
             "ppa": 1,
@@ -47,6 +49,7 @@ class Observer:
             "pressure": len(p.pools),
             "backlog": prod(p.slots_used.shape),
             "peak": 1,
+            "peak_floor": 1,
             "accounts": self.priced.shape[0],
             "size": 1,
             "forecast_green": leads,
@@ -63,6 +66,7 @@ class Observer:
             "soc": (len(p.units),),
             "link_availability": (len(p.links),),
             "calendar": (6,),
+            "deadlines": (len(p.deferrable),),
             "progress": (1,),
         }
 
@@ -98,6 +102,7 @@ class Observer:
             (state.soc_mwh - p.soc_min_mwh) / self.storage_scale_mwh,
             row.link_availability,
             seen.calendar,
+            self.closing.index_select(0, phase_of(p, state)),
             progress,
         )
         return torch.cat(blocks, dim=-1).clamp(-OBS_LIMIT, OBS_LIMIT)
@@ -109,6 +114,7 @@ class Observer:
         work = per_pool(row.online_mwh, p.online_pool) + per_pool(even.sum(-1), p.deferrable_pool)
         price = row.grid_price_cny_per_mwh + p.grid_adder_cny_per_mwh
         owed = state.owed_mwh * (p.owed_price_cny_per_mwh > 0)
+        floor = (p.peak_start_mw * p.dt_h / p.connection_mwh.clamp_min(TINY)).clamp_max(1.0)
         later = seen.forecast_price_cny_per_mwh + p.grid_adder_cny_per_mwh
         return {
             "green": _one(row.green_mwh / cap),
@@ -124,6 +130,7 @@ class Observer:
             "pressure": (work / pool_room(p, row).clamp_min(TINY)).clamp_max(3.0),
             "backlog": (state.backlog_mwh / cap[:, None, None]).flatten(2),
             "peak": _one(state.peak_mw * p.dt_h / p.connection_mwh.clamp_min(TINY)).clamp_max(1.0),
+            "peak_floor": _one(floor).expand(state.t.shape[0], -1, -1),
             "accounts": owed.index_select(-1, self.priced) / (cap * p.steps).unsqueeze(-1),
             "size": _one(cap / cap.mean()).expand(state.t.shape[0], -1, -1),
             "forecast_green": _by_region(seen.forecast_green_mwh / cap),
@@ -142,11 +149,14 @@ def _by_region(per_lead: Tensor) -> Tensor:
     return per_lead.transpose(1, 2)
 
 
-def build_observer(params: Params) -> Observer:
-    """The observer of a scenario, on the device of `params`."""
+def build_observer(params: Params, leads: int) -> Observer:
+    """The observer of a scenario whose rows hold forecasts at `leads` leads, on the device of `params`."""
+    first = params.slack[:, :, 0] + 1.0
     return Observer(
         params=params,
         capacity_mwh=params.capacity_mwh.sum(-1),
         storage_scale_mwh=params.soc_max_mwh - params.soc_min_mwh,
         priced=(params.owed_price_cny_per_mwh > 0).any(0).nonzero().flatten(),
+        closing=first / first.amax(0),
+        leads=leads,
     )

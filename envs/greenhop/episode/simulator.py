@@ -53,7 +53,8 @@ def shapes_of(
     """Parameters, decoder and observer of a checked scenario; no weather is generated."""
     params = build_params(scenario, dtype, device)
     check_clock(params)
-    return Shapes(params, build_decoder(params, scenario.decoder), build_observer(params))
+    leads = len(scenario.forecast.leads_h)
+    return Shapes(params, build_decoder(params, scenario), build_observer(params, leads))
 
 
 @dataclass(frozen=True, eq=False)  # one is equal to itself alone, so that what is made for it can be kept

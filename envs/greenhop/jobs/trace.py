@@ -17,7 +17,7 @@ from greenhop.jobs.draw import LARGEST, MWH_PER_KWH, pool_mw
 from greenhop.jobs.table import JobTable
 from greenhop.physics.params import Params
 from greenhop.scenario.config import Fraction, Model, Positive
-from greenhop.world.layout import LEADS_H
+from greenhop.world.layout import rows_ahead
 
 HOUR_S = 3600.0
 SEGMENT = 0.5  # of its class's window, that a job may run without a checkpoint between two parts of it
@@ -200,8 +200,8 @@ def with_jobs(sim: Simulator, row: int, jobs: JobTable) -> Simulator:
     before = table[rows, columns["next_arrivals_mwh"]].clone()
     now = torch.from_numpy(arriving[1:].reshape(p.steps, -1)).to(table)
     table[rows, columns["next_arrivals_mwh"]] = now
-    day = round(24.0 / p.dt_h)
-    table[rows, columns["forecast_arrivals_mwh"]] += _forecast_change(before, arriving, p, day).to(table)
+    day, ahead = round(24.0 / p.dt_h), rows_ahead(sim.scenario.forecast, p.dt_h)
+    table[rows, columns["forecast_arrivals_mwh"]] += _forecast_change(before, arriving, p, day, ahead).to(table)
     warm = torch.zeros(1, p.n_regions, len(p.deferrable), p.n_slots, dtype=table.dtype)
     slot = p.joins[0].argmax(-1)
     for k in range(len(p.deferrable)):
@@ -210,15 +210,17 @@ def with_jobs(sim: Simulator, row: int, jobs: JobTable) -> Simulator:
     return replace(sim, bank=only)
 
 
-def _forecast_change(before: torch.Tensor, arriving: Array, p: Params, day: int) -> torch.Tensor:
+def _forecast_change(before: torch.Tensor, arriving: Array, p: Params, day: int, ahead: list[range]) -> torch.Tensor:
     """`[T, leads·R]` what replacing deferrable arrivals changes in the forecasts of all work."""
     old = before.reshape(len(before), p.n_regions, -1).sum(-1).double().numpy()
     new = arriving[1:].sum(-1)
     profile = np.stack([new[hour::day].mean(0) if len(new[hour::day]) else new.mean(0) for hour in range(day)])
     steps = np.arange(len(old))
-    changes = []
-    for lead_h in LEADS_H:
-        later = steps + round(lead_h / p.dt_h) - 1
+
+    def change(lead: int) -> Floats:
+        later = steps + lead - 1
         gone = np.where((later < len(old))[:, None], old[np.minimum(later, len(old) - 1)], old.mean(0))
-        changes.append(profile[later % day] - gone)
+        return np.asarray(profile[later % day] - gone)
+
+    changes = [np.mean([change(lead) for lead in span], axis=0) for span in ahead]
     return torch.from_numpy(np.stack(changes, axis=1).reshape(len(old), -1))

@@ -7,6 +7,7 @@ A model holds only what the user decides. Numbers with a source (climate, tariff
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
@@ -280,6 +281,17 @@ class ForecastConfig(Model):
     """How far ahead planners may ask for forecasts, h; less than 24 is 24."""
     error_scale: NonNegative = 1.0
     """Factor on the errors of a noisy forecast."""
+    leads_h: tuple[Count, ...] = (1, 2, 3, 6, 12, 24)
+    """Leads at which observations hold a forecast, h, increasing; decoders take them as all they know of the future."""
+    averaged: bool = False
+    """Whether a lead's forecast is the mean of the hours since the lead before it, instead of the hour itself."""
+
+    @model_validator(mode="after")
+    def _leads_increase(self) -> ForecastConfig:
+        leads, most = self.leads_h, max(24, self.horizon_h)
+        if not leads or leads[-1] > most or any(a >= b for a, b in pairwise(leads)):
+            raise ValueError(f"leads_h = {list(leads)} must increase and end at {most} h or before")
+        return self
 
 
 class EventConfig(Model):

@@ -21,7 +21,7 @@ from greenhop.scenario.config import SPLITS, ScenarioConfig, Split
 from greenhop.world import MADE_BY
 from greenhop.world.forecast import Forecast
 from greenhop.world.given import pack_checksum
-from greenhop.world.layout import LEADS_H, RowLayout, row_layout
+from greenhop.world.layout import RowLayout, row_layout, rows_ahead
 from greenhop.world.year import WorldYear, generate_year
 
 
@@ -99,7 +99,7 @@ def build_bank(
         ConfigError: a split or year that does not exist.
     """
     ids = _year_ids(scenario, split, year_ids)
-    layout = row_layout(params)
+    layout = row_layout(params, len(scenario.forecast.leads_h))
     tables, starts, warm = [], [], []
     for i, year_id in enumerate(ids):
         year = _packed(scenario, params, layout, split, year_id, f"{i + 1} of {len(ids)}")
@@ -162,8 +162,7 @@ def longest_window(params: Params) -> int:
 def pack_year(scenario: ScenarioConfig, params: Params, layout: RowLayout, year: WorldYear) -> NDArray[np.float32]:
     """The packed rows `[rows_per_year, C]` of one year, forecasts at the observed leads included."""
     n = params.rows_per_year
-    leads = tuple(round(h / params.dt_h) for h in LEADS_H)
-    seen = Forecast(scenario, year).table(leads)
+    seen = shown(scenario, params, year)
     fields = {
         "green_mwh": year.pv_mwh + year.wind_mwh + year.hydro_mwh,
         "next_arrivals_mwh": year.arrivals_mwh[1:],
@@ -177,6 +176,15 @@ def pack_year(scenario: ScenarioConfig, params: Params, layout: RowLayout, year:
         for name, _ in layout.shapes
     ]
     return np.concatenate(columns, axis=1).astype(np.float32)
+
+
+def shown(scenario: ScenarioConfig, params: Params, year: WorldYear) -> dict[str, NDArray[np.float64]]:
+    """`[N, leads, R]` what observations hold of the future: green, grid price and all arriving work."""
+    ahead = rows_ahead(scenario.forecast, params.dt_h)
+    rows = tuple(row for span in ahead for row in span)
+    ends = np.cumsum([len(span) for span in ahead])[:-1]
+    told = Forecast(scenario, year).table(rows)
+    return {name: np.stack([x.mean(1) for x in np.split(every, ends, axis=1)], axis=1) for name, every in told.items()}
 
 
 def calendar(params: Params) -> NDArray[np.float64]:

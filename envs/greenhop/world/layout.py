@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from typing import NamedTuple
 
@@ -11,8 +12,8 @@ from torch import Tensor
 
 from greenhop.physics.params import Params
 from greenhop.physics.state import Row
+from greenhop.scenario.config import ForecastConfig
 
-LEADS_H = (1, 2, 3, 6, 12, 24)  # forecast leads shown to agents
 CALENDAR = ("hour_sin", "hour_cos", "weekday_sin", "weekday_cos", "season_sin", "season_cos")
 
 
@@ -58,8 +59,14 @@ class RowLayout:
         )
 
 
-def row_layout(params: Params) -> RowLayout:
-    """The layout for a scenario."""
+def rows_ahead(forecast: ForecastConfig, dt_h: float) -> list[range]:
+    """How many rows ahead lies what each lead shows: its own row, or all since the lead before it, to be averaged."""
+    leads = [round(h / dt_h) for h in forecast.leads_h]
+    return [range(before + 1 if forecast.averaged else lead, lead + 1) for before, lead in pairwise([0, *leads])]
+
+
+def row_layout(params: Params, leads: int) -> RowLayout:
+    """The layout for a scenario whose rows hold forecasts at `leads` leads."""
     r, k, z = len(params.regions), len(params.deferrable), len(params.online)
     per_region = (
         "green_mwh",
@@ -71,7 +78,6 @@ def row_layout(params: Params) -> RowLayout:
         "site_availability",
         "grid_availability",
     )
-    leads = len(LEADS_H)
     return RowLayout(
         (
             *((name, (r,)) for name in per_region),

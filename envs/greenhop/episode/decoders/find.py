@@ -9,16 +9,21 @@ from greenhop.episode.decoders.full import FullDecoder
 from greenhop.episode.decoders.shadow_price import shadow_price
 from greenhop.errors import ConfigError
 from greenhop.physics.params import Params
-from greenhop.scenario.config import DecoderConfig
+from greenhop.scenario.config import ScenarioConfig
 
-DECODERS: dict[str, Callable[[Params, DecoderConfig], Decoder]] = {
-    "shadow_price": shadow_price,
+DECODERS: dict[str, Callable[[Params, ScenarioConfig], Decoder]] = {
+    "shadow_price": lambda params, scenario: shadow_price(params, scenario.decoder, scenario.forecast.leads_h),
     "full": lambda params, _: FullDecoder(params),
 }
 
 
-def build_decoder(params: Params, config: DecoderConfig) -> Decoder:
-    """The decoder registered under `config.name`."""
+def build_decoder(params: Params, scenario: ScenarioConfig) -> Decoder:
+    """The decoder registered under the name that the scenario gives.
+
+    Raises:
+        ConfigError: no decoder of that name.
+    """
+    config = scenario.decoder
     if config.name not in DECODERS:
         raise ConfigError(f"decoder.name = {config.name!r} is unknown; allowed: {', '.join(sorted(DECODERS))}")
-    return DECODERS[config.name](params, config)
+    return DECODERS[config.name](params, scenario)

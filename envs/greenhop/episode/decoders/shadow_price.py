@@ -5,6 +5,7 @@ The zero action is a sensible price-following operator, and what an agent learns
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from greenhop.physics.params import FIXED_OVERHEAD_SHARE, Params
 from greenhop.physics.state import Plan, Row, State
 from greenhop.physics.step import phase_of, pool_room
 from greenhop.scenario.config import DecoderConfig
-from greenhop.world.layout import LEADS_H, Seen
+from greenhop.world.layout import Seen
 
 STAY_MARGIN = 4.0  # widths by which a destination must be cheaper before half the work goes there: assumption
 SURPLUS_WIDTH = 0.05  # share of IT capacity over which the marginal price turns from grid to own surplus: assumption
@@ -271,7 +272,7 @@ class ShadowPriceDecoder:
         contracted = torch.minimum(allowed, green + scene.row.ppa_mwh)
         taken = torch.zeros_like(able[..., 0])
         for price, supply in ((prices.grid, allowed), (prices.ppa, contracted), (prices.green, green)):
-            worth = torch.sigmoid((offer - price[:, :, None, None]) / c.width_cny_per_mwh)
+            worth = leaning((offer - price[:, :, None, None]) / c.width_cny_per_mwh)
             more = ((able * worth).sum(-1) - taken).clamp_min(0.0)
             spare = (supply - load - (taken * energy).sum(-1)).clamp_min(0.0)
             taken = taken + more * fit((more * energy).sum(-1), spare).unsqueeze(-1)
@@ -335,17 +336,26 @@ class ShadowPriceDecoder:
         kept = p.efficiency_charge * p.efficiency_discharge * (value - p.wear_cny_per_mwh)
         own = torch.minimum(p.charge_limit_mwh.expand_as(value), self._share(-short))
         bought = torch.minimum(p.charge_limit_mwh - own, (self._share(ceiling - short) - own).clamp_min(0.0))
-        charge = own * torch.sigmoid((kept - self._at_unit(prices.green)) / width)
-        charge = charge + bought * torch.sigmoid((kept - self._at_unit(prices.grid)) / width)
+        charge = own * leaning((kept - self._at_unit(prices.green)) / width)
+        charge = charge + bought * leaning((kept - self._at_unit(prices.grid)) / width)
         spare = (state.soc_mwh - p.soc_min_mwh) * p.firm - self.held_mwh * self._at_unit(scene.row.grid_availability)
         refill = torch.where(self.held_mwh > 0, -spare / (p.firm * p.efficiency_charge).clamp_min(TINY), 0.0)
         charge = torch.maximum(charge, torch.minimum(refill, p.charge_limit_mwh))
         may = torch.where(self.held_mwh > 0, spare.clamp_min(0.0), p.discharge_limit_mwh)
         deficit = torch.minimum(torch.minimum(may, p.discharge_limit_mwh), self._share(short))
-        sell = torch.sigmoid((self._at_unit(prices.grid) - p.wear_cny_per_mwh - value) / width)
+        sell = leaning((self._at_unit(prices.grid) - p.wear_cny_per_mwh - value) / width)
         shaved = torch.minimum(deficit, self._share(short - torch.maximum(paid, ceiling)))
         net = charge - torch.maximum(deficit * sell, shaved)
         return net.clamp_min(0.0), (-net).clamp_min(0.0)
+
+
+def leaning(widths: Tensor) -> Tensor:
+    """Share 0…1 of what goes one way at a price advantage of so many `widths`: `½·(1 + x/√(x² + 4))`.
+
+    Near zero it is the logistic function; its tails fall with the square instead of exponentially, so a decision that
+    is settled keeps a gradient to come back by.
+    """
+    return 0.5 * (1.0 + widths / torch.sqrt(widths * widths + 4.0))
 
 
 def earliest_first(total: Tensor, able: Tensor) -> Tensor:
@@ -354,10 +364,10 @@ def earliest_first(total: Tensor, able: Tensor) -> Tensor:
     return torch.minimum((total.unsqueeze(-1) - before).clamp_min(0.0), able)
 
 
-def shadow_price(params: Params, config: DecoderConfig) -> ShadowPriceDecoder:
+def shadow_price(params: Params, config: DecoderConfig, leads_h: Sequence[float]) -> ShadowPriceDecoder:
     """Build the default decoder: the constant tensors it needs, on the device of `params`."""
     p = params
-    steps = torch.tensor([round(h / p.dt_h) for h in LEADS_H], dtype=p.dtype, device=p.device)
+    steps = torch.tensor([round(h / p.dt_h) for h in leads_h], dtype=p.dtype, device=p.device)
     flat = p.slack.reshape(p.period, -1)
     totals = p.discharge_limit_mwh @ p.unit_of_region
     firm = p.firm * (p.soc_max_mwh - p.soc_min_mwh)
