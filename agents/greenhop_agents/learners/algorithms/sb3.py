@@ -21,6 +21,7 @@ from greenhop_agents.learners.sb3 import (
     as_policy,
     build_agent,
     build_env,
+    check_keywords,
     learn,
     parse_agent,
     sync_targets,
@@ -45,7 +46,7 @@ class Sb3(Algorithm):
     @classmethod
     def check(cls, agent: Agent) -> None:
         """What SB3 does not check, or only by assertions."""
-        parse_agent(agent)
+        check_keywords(parse_agent(agent))
 
     @classmethod
     def load(cls, agent: Agent, weights: Mapping[str, Tensor], sim: Simulator) -> Policy:

@@ -1,7 +1,7 @@
 """Stable-Baselines3 on the batched simulator: the `VecEnv` adapter, our networks, callbacks, models and policies."""
 
 from greenhop_agents.learners.sb3.callbacks import EnvTerms, Keep, Validate, Watch
-from greenhop_agents.learners.sb3.models import build_agent, build_env, build_model, learn, sync_targets
+from greenhop_agents.learners.sb3.models import build_agent, build_env, build_model, check_keywords, learn, sync_targets
 from greenhop_agents.learners.sb3.policies import HubFeatures, HubPolicy, as_policy
 from greenhop_agents.learners.sb3.settings import parse_agent
 from greenhop_agents.learners.sb3.vec_env import HubVecEnv
@@ -18,6 +18,7 @@ __all__ = [
     "build_agent",
     "build_env",
     "build_model",
+    "check_keywords",
     "learn",
     "parse_agent",
     "sync_targets",
