@@ -28,7 +28,11 @@ def test_optimised_bids_beat_those_they_began_with_and_stay_below_the_bound() ->
     told: list[int] = []
     config = CeilingConfig(updates=12, learning_rate=0.1, seed=0)
     bounds = episode_bounds(sim, STARTS)
-    found = ceiling(sim, PriceFollow(), STARTS, bounds, config, lambda done, total, note: told.append(done))
+
+    def heard(done: int, total: int, note: str = "") -> None:
+        told.append(done)
+
+    found = ceiling(sim, PriceFollow(), STARTS, bounds, config, heard)
     assert told == list(range(1, 13))
     assert found.before == pytest.approx(0.0, abs=0.01)
     assert 5.0 < found.score < 100.0

@@ -154,7 +154,7 @@ MISTAKES = {
     ),
     "an absurd number of workers": ("bound", [*QUICK, "workers=1000000"], "workers = 1000000", "at most"),
     "a seed beyond what libraries take": ("train", [*QUICK, "seed=99999999999"], "seed = 99999999999", "train.yaml"),
-    "an output below a file": ("train", [*QUICK, f"output={__file__}/run"], "output = ", "Not a directory"),
+    "an output below a file": ("train", [*QUICK, f"output={__file__}/run"], "output = ", "cannot be a run folder"),
     "an output in a system's folder": ("train", [*QUICK, "output=/proc/run"], "output = '/proc/run'", ""),
     "a learning rate below zero": ("train", [*QUICK, "agent.options.learning_rate=-1"], "learning_rate", "-1"),
     "rollouts of no step": ("train", [*QUICK, "agent.options.n_steps=0"], "n_steps", "0"),
@@ -171,11 +171,11 @@ def test_a_mistake_is_one_line_that_names_key_and_place(script: Any, case: str, 
 def assert_one_line(ended: Outcome, *parts: str) -> None:
     assert ended.code == 2
     assert ended.out == ""
-    assert ended.err.startswith("error: ")
-    assert ended.err.count("\n") == 1
-    assert "Traceback" not in ended.err
+    *told, error = ended.err.splitlines()
+    assert error.startswith("error: ")
+    assert all("it is kept for next time" in line or "/s]" in line for line in told)  # progress
     for part in parts:
-        assert part in ended.err
+        assert part in error
 
 
 FILES = {

@@ -128,7 +128,7 @@ def test_a_saved_policy_comes_back_with_the_same_actions(tmp_path: Path) -> None
     sim = day_sim("pair2")
     agent = {"name": "sb3_ppo", "kind": "sb3", "algorithm": "ppo", "num_envs": 2, "options": SMALL}
     model = model_of(HubVecEnv(sim, 2), "ppo", 3, SMALL)
-    start_run(tmp_path / "run", OmegaConf.create({"agent": agent, "seed": 3}), sim)
+    start_run(tmp_path / "run", OmegaConf.create({"agent": agent, "seed": 3, "scenario": {"name": "pair2"}}), sim)
     save_policy(tmp_path / "run", model.policy.state_dict())
     ours, theirs = as_policy(model, "sb3_ppo"), load_policy(tmp_path / "run", sim)
     assert [e.totals for e in evaluate(sim, ours, [1, 9])] == [e.totals for e in evaluate(sim, theirs, [1, 9])]
@@ -188,7 +188,7 @@ def test_an_encoder_shared_by_the_hubs_starts_at_price_following_learns_and_come
     assert np.abs(model.predict(obs, deterministic=True)[0]).max() < 0.1
     before = [e.cost_cny for e in evaluate(sim, as_policy(model, "ppo"), [1, 9])]
     learn(model, 96, tmp_path / "curves", [])
-    start_run(tmp_path / "run", OmegaConf.create({"agent": HUB, "seed": 0}), sim)
+    start_run(tmp_path / "run", OmegaConf.create({"agent": HUB, "seed": 0, "scenario": {"name": "pair2"}}), sim)
     save_policy(tmp_path / "run", model.policy.state_dict())
     ours, theirs = (evaluate(sim, p, [1, 9]) for p in (as_policy(model, "ppo"), load_policy(tmp_path / "run", sim)))
     assert [e.totals for e in ours] == [e.totals for e in theirs]
@@ -224,7 +224,7 @@ def test_our_encoder_stands_in_front_of_any_algorithm_learns_and_comes_back(
     before = {name: x.clone() for name, x in extractors[0].named_parameters()}
     learn(model, 48, tmp_path / "curves", [])
     assert any(not torch.equal(x, before[name]) for name, x in extractors[0].named_parameters())
-    start_run(tmp_path / "run", OmegaConf.create({"agent": agent, "seed": 0}), sim)
+    start_run(tmp_path / "run", OmegaConf.create({"agent": agent, "seed": 0, "scenario": {"name": "pair2"}}), sim)
     save_policy(tmp_path / "run", model.policy.state_dict())
     ours, theirs = (evaluate(sim, p, [1, 9]) for p in (as_policy(model, "x"), load_policy(tmp_path / "run", sim)))
     assert [e.totals for e in ours] == [e.totals for e in theirs]

@@ -36,7 +36,7 @@ def progress_bar(title: str, unit: str) -> Iterator[Update]:
     def beat() -> None:
         while not over.wait(SILENCE_S / 5):
             watched = monotonic() - began < WATCHED_S or sys.stderr.isatty()
-            if silent_s() >= (SILENCE_S if watched else LOG_S):
+            if min(silent_s(), monotonic() - began) >= (SILENCE_S if watched else LOG_S):
                 bar.show()
 
     heart = Thread(target=beat, daemon=True)

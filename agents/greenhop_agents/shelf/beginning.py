@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
+from typing import Protocol
 
 from omegaconf import DictConfig, OmegaConf
 
-from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
 from greenhop.files import new_folder, sweep, write_json, write_text
 from greenhop.scenario.plain_yaml import load_yaml
@@ -22,11 +22,24 @@ from greenhop_agents.shelf.runs import CONFIG, SCHEMA, TRAINING, git_commit, ver
 
 log = logging.getLogger(__name__)
 
+
+class Sizes(Protocol):
+    """A simulator, or what is known of one before its world is made."""
+
+    @property
+    def obs_size(self) -> int:
+        """Length of an observation."""
+
+    @property
+    def action_size(self) -> int:
+        """Length of an action."""
+
+
 NOT_COMPARED = ("output", "resume", "json", "seeds")  # of a configuration: they do not change what is learnt
 
 
 @contextmanager
-def begun_run(folder: Path, config: DictConfig, sim: Simulator) -> Iterator[None]:
+def begun_run(folder: Path, config: DictConfig, sizes: Sizes) -> Iterator[None]:
     """A new run folder, which no other process may train in meanwhile.
 
     An error before anything was learnt removes it again.
@@ -35,7 +48,7 @@ def begun_run(folder: Path, config: DictConfig, sim: Simulator) -> Iterator[None
         ConfigError: the folder exists already, or cannot be made.
     """
     made = [folder, *(p for p in folder.parents if not p.exists())]
-    start_run(folder, config, sim)
+    start_run(folder, config, sizes)
     try:
         with alone_in(folder):
             yield
@@ -48,7 +61,7 @@ def begun_run(folder: Path, config: DictConfig, sim: Simulator) -> Iterator[None
         raise
 
 
-def start_run(folder: Path, config: DictConfig, sim: Simulator) -> None:
+def start_run(folder: Path, config: DictConfig, sizes: Sizes) -> None:
     """Create the folder and write what is known before training, whole or not at all.
 
     A run of the same configuration that was cut short before anything was learnt makes room.
@@ -64,9 +77,9 @@ def start_run(folder: Path, config: DictConfig, sim: Simulator) -> None:
             rmtree(folder)
     facts = {
         "schema": SCHEMA,
-        "scenario": sim.scenario.name,
-        "obs_size": sim.obs_size,
-        "action_size": sim.action_size,
+        "scenario": config.scenario.name,
+        "obs_size": sizes.obs_size,
+        "action_size": sizes.action_size,
         "agent": OmegaConf.to_container(config.agent, resolve=True),
         "seed": config.seed,
         "git_commit": git_commit(),

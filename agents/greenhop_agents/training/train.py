@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from torch.utils.tensorboard import SummaryWriter
 
-from greenhop.episode.simulator import Simulator, build_simulator
+from greenhop.episode.simulator import Simulator, build_simulator, shapes_of
 from greenhop.errors import ConfigError, one_line
 from greenhop.scenario.config import Split
 from greenhop.scenario.join import build_params
@@ -120,11 +120,12 @@ def train(config: DictConfig, update: Update) -> Policy:
         raise ConfigError(f"agent={config.agent.name} trains in one process; start it without torchrun")
     check_agent(OmegaConf.to_container(config.agent, resolve=True))
     check_episodes(config)
-    sim = build_simulator(scenario_of(config), "train", device=pick_device(config.device))
-    folder = Path(config.output)
+    folder, scenario, device = Path(config.output), scenario_of(config), pick_device(config.device)
     with ExitStack() as held:
         if team.rank == 0:
-            held.enter_context(alone_in(folder) if config.get("resume") else begun_run(folder, config, sim))
+            begun = alone_in(folder) if config.get("resume") else begun_run(folder, config, shapes_of(scenario))
+            held.enter_context(begun)
+        sim = build_simulator(scenario, "train", device=device)
         return _train(config, algorithm, team, sim, update)
 
 

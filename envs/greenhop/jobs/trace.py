@@ -217,7 +217,7 @@ def _forecast_change(before: torch.Tensor, arriving: Array, p: Params, day: int,
     profile = np.stack([new[hour::day].mean(0) if len(new[hour::day]) else new.mean(0) for hour in range(day)])
     steps = np.arange(len(old))
 
-    def change(lead: int) -> Floats:
+    def change(lead: int) -> Array:
         later = steps + lead - 1
         gone = np.where((later < len(old))[:, None], old[np.minimum(later, len(old) - 1)], old.mean(0))
         return np.asarray(profile[later % day] - gone)

@@ -488,10 +488,11 @@ def describe(error: ValidationError, where: str) -> str:
     if first["type"] == "extra_forbidden":
         message = "unknown key" + nearest(str(first["loc"][-1]), _field_names())
     given = first["input"]
-    shown = f" = {given!r}" if isinstance(given, str | int | float | bool) else ""
+    shown = f" = {given!r}" if isinstance(given, str | int | float) or not given else ""
     return f"{key}{shown}: {message}; in {where}" if key else f"{message}; in {where}"
 
 
-def _field_names() -> set[str]:
-    """Every key the schema knows, at any depth."""
-    return {name for model in Model.__subclasses__() for name in model.model_fields}
+def _field_names(base: type[Limited] = Limited) -> set[str]:
+    """Every key that a schema knows, at any depth."""
+    inside = (_field_names(model) for model in base.__subclasses__())
+    return set(base.model_fields).union(*inside)

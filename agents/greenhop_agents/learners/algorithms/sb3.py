@@ -23,6 +23,7 @@ from greenhop_agents.learners.sb3 import (
     as_policy,
     build_env,
     build_model,
+    check_keywords,
     learn,
     sb3_config,
     sync_targets,
@@ -49,7 +50,7 @@ class Sb3(Algorithm):
     @classmethod
     def check(cls, agent: Agent) -> None:
         """What SB3 does not check, or only by assertions."""
-        sb3_config(agent)
+        check_keywords(sb3_config(agent))
 
     @classmethod
     def load(cls, agent: Agent, weights: Mapping[str, Tensor], sim: Simulator) -> Policy:

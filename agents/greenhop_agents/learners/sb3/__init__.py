@@ -2,7 +2,7 @@
 
 from greenhop_agents.learners.sb3.callbacks import EnvTerms, Keep, Quieten, Validate, Watch
 from greenhop_agents.learners.sb3.config import Sb3Config, sb3_config
-from greenhop_agents.learners.sb3.models import build_env, build_model, learn, sync_targets
+from greenhop_agents.learners.sb3.models import build_env, build_model, check_keywords, learn, sync_targets
 from greenhop_agents.learners.sb3.policies import HubFeatures, HubPolicy, as_policy
 from greenhop_agents.learners.sb3.vec_env import HubVecEnv
 
@@ -19,6 +19,7 @@ __all__ = [
     "as_policy",
     "build_env",
     "build_model",
+    "check_keywords",
     "learn",
     "sb3_config",
     "sync_targets",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.noise import NormalActionNoise
 
 from greenhop.episode.simulator import Simulator
-from greenhop.errors import ConfigError, one_line
+from greenhop.errors import ConfigError, nearest, one_line
 from greenhop_agents.learners.sb3.callbacks import EnvTerms
 from greenhop_agents.learners.sb3.config import Sb3Config, keyword_arguments
 from greenhop_agents.learners.sb3.policies import HubFeatures, HubPolicy
 from greenhop_agents.learners.sb3.vec_env import HubVecEnv
 
+OURS = ("self", "policy", "env", "seed", "device", "_init_setup_model")  # given by us
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "sac": SAC, "td3": TD3}
 CONTRIB = {"recurrent_ppo": "RecurrentPPO", "tqc": "TQC"}  # classes of sb3-contrib
 
@@ -39,6 +41,20 @@ def algorithm_of(name: str) -> type[BaseAlgorithm]:
         raise ConfigError(
             f"agent.algorithm = {name!r} needs sb3-contrib, which is not installed: pip install 'greenhop[contrib]'"
         ) from None
+
+
+def check_keywords(config: Sb3Config) -> None:
+    """Refuse options that the algorithm does not know.
+
+    Raises:
+        ConfigError: the first one, or an algorithm that is not installed.
+    """
+    known = list(signature(algorithm_of(config.algorithm).__init__).parameters)
+    for option in config.options.model_dump(exclude_unset=True):
+        if option not in known or option in OURS:
+            allowed = [name for name in known if name not in OURS]
+            hint = nearest(option, allowed)
+            raise ConfigError(f"agent.options.{option}: {config.algorithm} has no such option{hint}")
 
 
 def build_model(env: HubVecEnv, config: Sb3Config, seed: int) -> BaseAlgorithm:
