@@ -23,22 +23,22 @@ def main(config: DictConfig) -> None:
     from greenhop_agents.report.video import check_video_path, film
     from greenhop_agents.scoring.bounds import episode_bounds
     from greenhop_agents.scoring.evaluate import evaluate
-    from greenhop_agents.scoring.scoreboard import summarise
+    from greenhop_agents.scoring.scoreboard import labels, summarise
     from greenhop_agents.shelf.find import find_policy
 
     check_video_path(config.video)
     scenario = scenario_of(config)
     sim = build_simulator(scenario, config.split, device=pick_device(config.device))
     starts = sim.bank.spread(config.episodes)
-    policies = [find_policy(name, sim) for name in (config.policy, *config.beside)]
+    asked = list(dict.fromkeys((config.policy, *config.beside)))
+    policies = [find_policy(name, sim) for name in asked]
     deciding = list(policies)
     if config.compile:
         deciding[0] = CompiledPolicy(policies[0], sim, config.episodes)  # for this many at once, unlike a film
     episodes: dict[str, list[Episode]] = {}
-    for policy, name in zip(deciding, (config.policy, *config.beside), strict=True):
+    for policy, name in zip(deciding, labels([p.name for p in policies], asked), strict=True):
         with progress_bar(f"{name} on {scenario.name}", "step") as update:
-            done = evaluate(sim, policy, starts, update)
-        episodes[name if policy.name in episodes else policy.name] = done
+            episodes[name] = evaluate(sim, policy, starts, update)
     records = [{**e.as_row(), "policy": name} for name, group in episodes.items() for e in group]
     bounds = None
     if config.bound:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,19 @@ class Line:
     def as_row(self) -> dict[str, Any]:
         """A flat record for JSON."""
         return dict(vars(self))
+
+
+def labels(names: Sequence[str], given: Sequence[str]) -> list[str]:
+    """What tables call policies: their names; where several share one, how each was asked for.
+
+    Args:
+        names: of the policies.
+        given: how they were asked for: a name, or the path of a run folder.
+    """
+    short = [Path(path).name for path in given]
+    several = {name for name in names if names.count(name) > 1}
+    asked = short if len(set(short)) == len(set(given)) else given
+    return [word if name in several else name for name, word in zip(names, asked, strict=True)]
 
 
 def summarise(

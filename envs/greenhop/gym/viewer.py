@@ -40,6 +40,11 @@ class Viewer:
     """
 
     def __init__(self, sim: Simulator, num_envs: int, mode: str) -> None:
+        if mode == "human":
+            raise ConfigError(
+                "render_mode = 'human': gymnasium.make(…, render_mode='human') opens a window, with pygame: "
+                "pip install 'greenhop[render]'"
+            )
         if mode not in RENDER_MODES:
             raise ConfigError(f"render_mode = {mode!r}; allowed: {', '.join(RENDER_MODES)} or None")
         self.sim, self._mode = sim, mode
