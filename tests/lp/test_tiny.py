@@ -180,7 +180,8 @@ def test_certificates_stand_in_for_their_share_alone_and_the_rest_pays_the_penal
 def contract_params(strike: float = 60.0) -> Params:
     """One site of 10 MW with a contract of which nine tenths are paid whether taken or not."""
     price = torch.tensor([strike], dtype=torch.float64)
-    return tiny_params(ppa_price_cny_per_mwh=price, owed_price_cny_per_mwh=owed_price(take_or_pay=strike))
+    owed = owed_price(take_or_pay=strike)
+    return tiny_params(ppa_price_cny_per_mwh=price, owed_price_cny_per_mwh=owed, take_or_pay_share=0.9)
 
 
 def test_contracted_power_that_is_not_taken_is_paid_up_to_its_share() -> None:
