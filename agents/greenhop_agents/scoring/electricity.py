@@ -8,15 +8,17 @@ import numpy as np
 import torch
 
 from greenhop.physics.params import Params
-from greenhop.physics.state import COST_TERMS, Flows, Row, State
+from greenhop.physics.state import Flows, Row, State
 from greenhop.physics.step import bill_by_site
 from greenhop.scenario.config import ScenarioConfig
 from greenhop.scenario.sites import it_capacity_mw, tariff_rows
 from greenhop.scenario.tables import load_table
 from greenhop.units import HOURS_PER_YEAR
 
-NOT_POWER = ("network", "storage", "missed", "unserved", "reserve", "terminal")
-POWER_TERMS = tuple(term for term in COST_TERMS if term not in NOT_POWER)
+POWER_TERMS = (
+    *("grid_energy", "ppa", "green_om", "export", "demand", "carbon", "diesel", "wires"),
+    *("green_gap", "take_or_pay", "pue_excess", "direct_rule"),
+)
 KW_PER_MW = 1000.0
 
 SiteBill = dict[str, float]  # facility_mwh, and the cost of its electricity in CNY
