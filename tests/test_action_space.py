@@ -58,9 +58,8 @@ def test_a_list_of_actions_does_what_the_policy_that_gave_them_did() -> None:
 
 def test_noise_keeps_to_its_block_and_to_the_box() -> None:
     sigma = torch.tensor([0.0, 0.5, 0.0])
-    noisy = with_noise(ActionPolicy("edge", lambda obs: torch.full((len(obs), 3), 0.9)), sigma, 0).act(
-        torch.zeros(500, 1)
-    )
+    edge = ActionPolicy("edge", lambda obs: torch.full((len(obs), 3), 0.9))
+    noisy = with_noise(edge, sigma, 0).act(torch.zeros(500, 1))
     assert bool((noisy[:, [0, 2]] == 0.9).all())
     assert float(noisy[:, 1].max()) == 1.0
     assert float(noisy[:, 1].std()) > 0.2
@@ -75,7 +74,7 @@ def test_conditioning_says_what_noise_on_each_block_costs_the_zero_action() -> N
     found = condition(sim, PriceFollow(), STARTS, bounds, ConditioningConfig(sigma=0.3, repeats=2))
     assert found.clean == pytest.approx(0.0, abs=0.01)
     assert set(found.lost) == {*sim.decoder.parts, ALL}
-    assert found.lost["ceiling"] < 2.0
+    assert all(points < 10.0 for name, points in found.lost.items() if name != ALL)
     assert found.uniform < found.noisy[ALL]
 
 
