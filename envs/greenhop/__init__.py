@@ -46,6 +46,7 @@ ENV_IDS = {
     "Hub10Offgrid-v1": "hub10-offgrid",
     "Hub10Spot-v1": "hub10-spot",
     "Hub10Direct-v1": "hub10-direct",
+    "Hub10Carbon-v1": "hub10-carbon",
     "Hub10Y2030-v1": "hub10-2030",
     "Hub10Min15-v1": "hub10-15min",
     "Hub12-v1": "hub12",

@@ -110,7 +110,7 @@ def test_coefficients_are_of_order_one() -> None:
     for name in ("pair2", "tri3", "hub10"):
         lp = build(make_window(*scenario_case(name, 0)))
         size = np.abs(lp.value[lp.value != 0])
-        assert size.min() > 1e-4
+        assert size.min() > 5e-5  # an alternative pool draws nearly what the room it takes is worth: 0.0075 of a MWh
         assert size.max() < 32.0
         assert 1e-3 < np.median(np.abs(lp.cost[lp.cost != 0])) < 1e3
 

