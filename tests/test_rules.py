@@ -17,7 +17,7 @@ from greenhop_agents.report.console import policy_table
 from greenhop_agents.scoring.evaluate import Episode, evaluate, score
 from greenhop_agents.scoring.scoreboard import summarise
 from greenhop_agents.shelf.find import find_policy
-from tests.sims import SCENARIOS, day_sim
+from tests.sims import DAY, SCENARIOS, day_sim
 
 STARTS = [1, 90, 180, 270]
 
@@ -39,7 +39,7 @@ def test_stay_moves_nothing_and_leaves_storage_alone() -> None:
 
 
 def test_stay_runs_an_even_share_of_every_cohort() -> None:
-    sim = day_sim("pair2")
+    sim = build_simulator("tri3", "test", overrides=[*DAY, "demand.multiplier=0.7"], year_ids=[0])
     carry = sim.begin(torch.tensor(STARTS))
     for _ in range(sim.params.steps):
         plan = find_policy("stay", sim).decide(sim, carry)

@@ -18,7 +18,7 @@ from greenhop.scenario.sites import it_capacity_mw, locations_deg
 from greenhop.scenario.tables import load_table
 from greenhop.world.cities import city57_yaml
 from greenhop_agents.policies.rules import RULES
-from greenhop_agents.scoring.bounds import episode_bounds, episode_window
+from greenhop_agents.scoring.bounds import episode_bounds, episode_window, plan_totals
 from greenhop_agents.scoring.evaluate import evaluate
 
 FETCHED = {"hub10-real"}  # runs only once somebody has fetched its weather; tests/importers/test_fetch.py
@@ -67,6 +67,17 @@ def test_a_day_runs_under_every_rule_and_none_beats_its_bound(name: str) -> None
         assert episode.cost_cny >= best.bound_cny - MAX_GAP * abs(best.bound_cny)
         assert episode.totals["unserved_mwh"] < 1e-3 * episode.totals["facility_mwh"]
         assert episode.missed_share < (0.12 if name in SHORT_OF_SERVERS else 0.02)
+
+
+def test_a_surge_is_short_of_servers_even_for_the_optimum() -> None:
+    sim = one_day("hub10-surge")
+    params, state, rows = episode_window(sim, sim.bank.n_starts // 2)
+    best = bound(params, state, rows)
+    totals = plan_totals(params, state, rows, best.plan)
+    assert totals["missed_mwh"] > 0.001 * totals["served_mwh"]
+    ai = best.duals["capacity"][:, :, params.pools.index("ai")]
+    assert float(np.median(ai)) > 100.0  # CNY per MWh of room, at most hubs and hours
+    assert float(ai.max()) > 1000.0
 
 
 def test_quarter_hours_work_through_bank_decoder_and_programme() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from greenhop.episode.simulator import Simulator, build_simulator
-from greenhop.physics.state import Flows, Row
+from greenhop.physics.state import COST_TERMS, Flows, Row
 from greenhop_agents.policies.rules import RULES
 from greenhop_agents.scoring.bounds import episode_bounds
 
@@ -20,10 +20,10 @@ LINKS = ("zhangjiakou_wuhu", "wuhu_qingyang")
 
 @cache
 def sim(kind: str = "", magnitude: float = 1.0, *overrides: str) -> Simulator:
-    """tri3 over two days; with events of one kind that strike wuhu now and then, where a kind is given."""
+    """tri3 over two days, without replicas; with events of one kind that strike wuhu now and then, if one is given."""
     settings = f"kind:{kind},per_year:30,duration_h:{HOURS},magnitude:{magnitude},sites:[wuhu]"
     event = [f"+events={{it:{{{settings}}}}}"] if kind else []
-    shorter = ["forecast.mode=perfect", "episode.length_h=48"]
+    shorter = ["forecast.mode=perfect", "episode.length_h=48", "links.zhangjiakou_qingyang.staged=0"]
     return build_simulator("tri3", "test", year_ids=[0], overrides=[*event, *shorter, *overrides])
 
 
@@ -83,26 +83,53 @@ def test_nothing_runs_at_a_failed_site(rule: str) -> None:
     assert float(flows.it_mwh[~down, WUHU].min()) > 0.0
 
 
-def test_work_flees_from_a_failed_site_over_its_links() -> None:
+def replicated(kind: str = "site_outage") -> Simulator:
+    return sim(kind, 1.0, *(f"links.{name}.staged=1" for name in LINKS))
+
+
+def leaving_wuhu(s: Simulator, flows: Flows) -> Tensor:
+    """`[T, K]` MWh of each class that leaves."""
+    out = [i for i, (source, _) in enumerate(s.params.links) if source == "wuhu"]
+    return flows.migrate_mwh[:, out].sum((1, 3))
+
+
+def test_what_has_replicas_restarts_at_one_while_its_site_is_down_and_other_work_waits() -> None:
+    s = replicated()
+    start = struck(s, rows(s).site_availability[:, WUHU] == 0.0)
+    flows, row = run(s, "price_follow", start)
+    down = row.site_availability[:, WUHU] == 0.0
+    out = leaving_wuhu(s, flows)
+    by_class = dict(zip(s.params.deferrable, out[down].sum(0).tolist(), strict=True))
+    assert by_class["scientific_hpc"] == 0.0
+    assert float(out[~down][:, s.params.deferrable.index("scientific_hpc")].sum()) > 0.0
+    calm = leaving_wuhu(s, run(replicated(""), "price_follow", start)[0])  # the same days without the outage
+    training = s.params.deferrable.index("ai_training")
+    assert by_class["ai_training"] > float(calm[down][:, training].sum()) > 0.0
+
+
+def test_without_a_replica_nothing_leaves_a_site_that_is_down() -> None:
     s = sim("site_outage")
     start = struck(s, rows(s).site_availability[:, WUHU] == 0.0)
-    (stay, _), (follow, row) = run(s, "stay", start), run(s, "price_follow", start)
+    flows, row = run(s, "price_follow", start)
     down = row.site_availability[:, WUHU] == 0.0
-    leaving = [i for i, (a, _) in enumerate(s.params.links) if a == "wuhu"]
-    out = (follow.migrate_mwh.sum((-1, -2)) + follow.route_mwh.sum(-1))[:, leaving].sum(-1)
-    assert out[down].mean() > 2.0 * out[~down].mean()
-    assert missed(follow) < 0.6 * missed(stay)
+    out = leaving_wuhu(s, flows)
+    assert float(out[down].abs().max()) == 0.0
+    assert float(out[~down].sum()) > 0.0
 
 
-def test_staged_replicas_make_the_flight_cheaper() -> None:
-    """Two sites, three centres: where replicas wait at the twin, only increments travel."""
-    cut = tuple(f"links.{name}.bandwidth_gbps=10" for name in LINKS)
-    bare = sim("site_outage", 1.0, *cut, *(f"links.{name}.staged=0" for name in LINKS))
-    twin = sim("site_outage", 1.0, *cut, *(f"links.{name}.staged=0.9" for name in LINKS))
+def test_replicas_save_work_in_an_outage_and_cost_synchronisation_at_all_times() -> None:
+    """Two sites, three centres."""
+    twin, bare = replicated(), sim("site_outage")
     start = struck(bare, rows(bare).site_availability[:, WUHU] == 0.0)
-    costs = [episode_bounds(s, [start])[0] for s in (bare, twin)]
-    assert costs[1].bound_cny < costs[0].replay_cny
-    assert costs[1].totals["missed_mwh"] < 0.8 * costs[0].totals["missed_mwh"]
+    late = {name: run(s, "price_follow", start)[0].missed_mwh.sum() for name, s in (("twin", twin), ("bare", bare))}
+    assert float(late["twin"]) < 0.8 * float(late["bare"])
+    bounds = {name: episode_bounds(s, [start])[0] for name, s in (("twin", twin), ("bare", bare))}
+    assert bounds["twin"].totals["missed_mwh"] < bounds["bare"].totals["missed_mwh"]
+    assert bounds["twin"].replay_cny < bounds["bare"].bound_cny
+    quiet = {name: run(s, "stay", start)[0].cost_cny for name, s in (("twin", twin), ("bare", bare))}
+    network = COST_TERMS.index("network")
+    assert float(quiet["bare"][:, network].sum()) == 0.0
+    assert float(quiet["twin"][:, network].min()) > 0.0
 
 
 def test_a_cut_fibre_carries_nothing_either_way() -> None:
