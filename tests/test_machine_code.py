@@ -150,7 +150,7 @@ def test_compiled_gymnasium_environments_give_the_eager_numbers() -> None:
             one, two = ours.step(action), eager.step(action)
             np.testing.assert_allclose(one[0], two[0], rtol=1e-4, atol=1e-4)
             assert one[1] == pytest.approx(two[1], rel=1e-4)
-            assert one[2:4] == two[2:4] == (False, t == 3)
+            assert one[2:4] == two[2:4] == (t == 3, False)
             assert one[4] == pytest.approx(two[4], rel=1e-4, abs=0.1)
     batches = [gym.make_vec("greenhop:Pair2-v1", num_envs=3, **given, compile=c) for c in (False, True)]
     for batch in batches:

@@ -89,13 +89,12 @@ def test_renumbering_regions_leaves_the_value_alone(pair_of_tri3: tuple[Simulato
     torch.testing.assert_close(twin(permuted_obs(a, obs, orders(a, b))), critic(obs), atol=1e-5, rtol=1e-4)
 
 
-def test_the_same_weights_run_on_another_number_of_regions(
-    pair_of_tri3: tuple[Simulator, Simulator], moment: Simulator
-) -> None:
+def test_the_same_weights_run_on_another_number_of_regions(pair_of_tri3: tuple[Simulator, Simulator]) -> None:
+    sim = day_sim("hub10")
     actor = build_actor(pair_of_tri3[0], NetworkConfig(width=16))
-    other = build_actor(moment, NetworkConfig(width=16))
+    other = build_actor(sim, NetworkConfig(width=16))
     other.load_state_dict(actor.state_dict())
-    assert other.act(torch.randn(BATCH, moment.obs_size)).shape == (BATCH, moment.action_size)
+    assert other.act(torch.randn(BATCH, sim.obs_size)).shape == (BATCH, sim.action_size)
 
 
 @pytest.mark.parametrize("kind", ["region", "mlp"])

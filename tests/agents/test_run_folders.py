@@ -36,6 +36,7 @@ TINY = [
     *(f"++scenario.years.{split}=1" for split in ("train", "val", "test")),
     "agent=ppo",
     "agent.options.num_envs=4",
+    "agent.options.group_size=2",
     "agent.options.horizon=3",
     "agent.options.network.width=8",
     "agent.options.network.layers=1",

@@ -39,12 +39,22 @@ class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     `compile=None` makes machine code of the step on a CPU with a C++ compiler, which takes some 8 s for ten hubs the
     first time: steps are 20 to 30 times as fast as torch's (`compile=False`). On a GPU ask for it: `compile=True`.
 
-    Args are those of `HubEnv`, and
+    Args:
         num_envs: how many environments.
+        scenario: a shipped name, the path of a YAML file, or a checked scenario.
+        split: train, val or test, which share no weather.
+        overrides: of the scenario, such as `episode.length_h=24`.
+        year_ids: years of the split; all of them by default.
+        device: of the simulator.
+        render_mode: `rgb_array` or `ansi`.
         autoreset_mode: what happens where an episode ended: a new one begins in the next step, whose action does not
             count (Gymnasium's own default), in the same step, or when `reset` is told so.
+        max_episode_steps: another length of the episodes, whose end is priced all the same.
+        compile: machine code, torch (False), or what is possible (None).
         group_size: environments that live the same episodes; divides `num_envs`.
-        baseline: `group` as well.
+        reward: `bill` or `accrual`, see `greenhop.gym.pay.Pay`.
+        baseline: `none`, `price_follow` or `group`.
+        sim: a simulator that exists already, instead of all that describes one.
 
     Raises:
         ConfigError: anything that these do not allow.

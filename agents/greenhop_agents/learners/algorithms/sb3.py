@@ -55,7 +55,8 @@ class Sb3(Algorithm):
     @classmethod
     def load(cls, agent: Agent, weights: Mapping[str, Tensor], sim: Simulator) -> Policy:
         """The network is built anew as configured, nothing is unpickled."""
-        model = build_model(HubVecEnv(sim, 1), sb3_config(agent), seed=0)
+        config = sb3_config(agent)
+        model = build_model(HubVecEnv(sim, config.num_envs), config, seed=0)
         try:
             model.policy.load_state_dict(dict(weights))
         except RuntimeError as error:
