@@ -162,7 +162,7 @@ def test_frames_of_an_episode_come_one_per_step(pair: Simulator) -> None:
     assert len(list(episode_frames(pair, PriceFollow(), 0))) == pair.params.steps
 
 
-@pytest.mark.parametrize("path", ["out.mp4", "missing/out.gif"])
+@pytest.mark.parametrize("path", ["out.avi", "missing/out.gif"])
 def test_a_film_that_cannot_be_written_is_refused_at_once(pair: Simulator, path: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^video = "):
         film(pair, PriceFollow(), 0, tmp_path / path)

@@ -119,7 +119,7 @@ ONE_UPDATE = {
 STILL = {  # settings under which the first update still follows prices, or nearly
     "ppo": ["agent.options.network.log_std=-20"],
     "shac": ["agent.options.network.log_std=-20"],
-    "linear_es": ["agent.options.std=1e-9"],
+    "linear_es": ["agent.options.std=1e-6"],
     "sb3_ppo": ["agent.options.policy_kwargs.log_std_init=-20"],
 }
 
