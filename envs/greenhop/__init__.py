@@ -14,17 +14,20 @@ if TYPE_CHECKING:
     from greenhop.episode.simulator import Simulator, build_simulator
     from greenhop.errors import ActionError, ConfigError, DataError, GreenhopError, SolverError
     from greenhop.gym.env import HubEnv
+    from greenhop.gym.jobs_env import HubJobsEnv
     from greenhop.gym.tensor_env import TensorVectorEnv
     from greenhop.gym.vector_env import HubVectorEnv
     from greenhop.scenario.find import load_scenario, scenario_names
 
 __all__ = [
     "ENV_IDS",
+    "JOB_ENV_IDS",
     "ActionError",
     "ConfigError",
     "DataError",
     "GreenhopError",
     "HubEnv",
+    "HubJobsEnv",
     "HubVectorEnv",
     "Simulator",
     "SolverError",
@@ -53,6 +56,11 @@ ENV_IDS = {
     "City57-v1": "city57",
 }
 
+JOB_ENV_IDS = {"Pair2Jobs-v1": "pair2-jobs", "Hub10Jobs-v1": "hub10-jobs"}  # the same with single jobs
+
+for _id, _scenario in JOB_ENV_IDS.items():
+    register(id=_id, entry_point="greenhop.gym.jobs_env:HubJobsEnv", kwargs={"scenario": _scenario})
+
 for _id, _scenario in ENV_IDS.items():
     register(
         id=_id.replace("-v1", "-v0"),  # so that an old name ends in a line that says what to do
@@ -72,6 +80,7 @@ _HOME = {  # where a public name lives
     "greenhop.episode.simulator": ("Simulator", "build_simulator"),
     "greenhop.errors": ("ActionError", "ConfigError", "DataError", "GreenhopError", "SolverError"),
     "greenhop.gym.env": ("HubEnv",),
+    "greenhop.gym.jobs_env": ("HubJobsEnv",),
     "greenhop.gym.tensor_env": ("TensorVectorEnv",),
     "greenhop.gym.vector_env": ("HubVectorEnv",),
     "greenhop.scenario.find": ("load_scenario", "scenario_names"),

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from greenhop.errors import ConfigError
+from greenhop_agents.learners.networks import NetworkConfig, build_actor
 from greenhop_agents.policies.compiled import CompiledPolicy
+from greenhop_agents.policies.policy import ActionPolicy
 from greenhop_agents.shelf.find import find_policy
 from tests.marks import needs_compiler
 from tests.sims import day_sim
@@ -17,7 +19,9 @@ from tests.sims import day_sim
 @needs_compiler
 def test_a_compiled_policy_decides_as_the_policy_does() -> None:
     sim, num_envs = day_sim("pair2"), 3
-    policy = find_policy("pretrained/pair2-shac", sim)
+    torch.manual_seed(0)
+    actor = build_actor(sim, NetworkConfig(width=16))
+    policy = ActionPolicy("some", actor.act, actor)
     ours = CompiledPolicy(policy, sim, num_envs)
     carry = sim.begin(torch.arange(num_envs) * 20 + 5)
     with torch.no_grad():

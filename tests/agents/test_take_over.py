@@ -15,13 +15,24 @@ from tests.sims import day_sim
 SIM = day_sim("pair2")
 
 
-def untrained(**network: int) -> ActionPolicy:
+def untrained(name: str = "new", **network: int) -> ActionPolicy:
     actor = build_actor(SIM, NetworkConfig(width=64, layers=2).model_copy(update=network))
-    return ActionPolicy("new", actor.act, actor)
+    return ActionPolicy(name, actor.act, actor)
+
+
+def trained() -> ActionPolicy:
+    """Another agent, with weights that decide."""
+    giver = untrained("giver")
+    assert giver.network is not None
+    with torch.no_grad():
+        for x in giver.network.parameters():
+            x.add_(0.1 * torch.randn_like(x))
+    return giver
 
 
 def test_weights_taken_over_decide_as_their_giver_does() -> None:
-    giver, taker = find_policy("pretrained/pair2-shac", SIM), untrained()
+    torch.manual_seed(0)
+    giver, taker = trained(), untrained()
     carry = SIM.begin(torch.tensor([3, 99]))
     with torch.no_grad():
         before = taker.decide(SIM, carry)
@@ -34,5 +45,5 @@ def test_weights_taken_over_decide_as_their_giver_does() -> None:
 def test_what_has_no_such_network_gives_nothing() -> None:
     with pytest.raises(ConfigError, match=r"price_follow and new are not both native agents"):
         take_over(find_policy("price_follow", SIM), untrained())
-    with pytest.raises(ConfigError, match=r"pretrained/pair2-shac does not fit: .*size mismatch"):
-        take_over(find_policy("pretrained/pair2-shac", SIM), untrained(width=32))
+    with pytest.raises(ConfigError, match=r"giver does not fit: .*size mismatch"):
+        take_over(trained(), untrained(width=32))

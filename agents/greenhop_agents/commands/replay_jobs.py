@@ -48,19 +48,20 @@ def main(config: DictConfig) -> None:
     """Read or draw, run every policy, print, write."""
     from greenhop.jobs.rules import rule_named
     from greenhop_agents.base.progress import progress_bar
-    from greenhop_agents.scoring.jobs import run_jobs
+    from greenhop_agents.scoring.jobs import flow_cost_cny, run_jobs
     from greenhop_agents.shelf.find import find_policy
 
     rule = rule_named(config.rule)
     sim, jobs, start, notes = _work(config)
     show(*notes)
-    runs = []
+    runs, flows = [], []
     for name in (config.policy, *config.beside):
         with progress_bar(f"{name}: {len(jobs):,} jobs on {sim.scenario.name}", "step") as update:
             runs.append(run_jobs(sim, find_policy(name, sim), start, jobs, rule, update))
+        flows.append(flow_cost_cny(sim, find_policy(name, sim), start))
     bound = _bound(config, sim, start)
-    show(_table(runs, bound))
-    write_json(config.json, [_record(run, bound) for run in runs])
+    show(_table(runs, flows, bound))
+    write_json(config.json, [_record(run, flow, bound) for run, flow in zip(runs, flows, strict=True)])
     _write_rows(config.csv, runs)
     if config.figures is not None:
         from greenhop_agents.report.job_pictures import draw_jobs
@@ -146,27 +147,29 @@ def _bound(config: DictConfig, sim: Simulator, start: int) -> float | None:
         return episode_bounds(sim, [start], progress=update)[0].bound_cny
 
 
-def _table(runs: list[JobRun], bound: float | None) -> Table:
+def _table(runs: list[JobRun], flows: list[float], bound: float | None) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("policy", no_wrap=True)
-    for heading in ("cost\nmillion CNY", *(["above\nbound %"] if bound else []), *TABLE.values()):
+    for heading in ("cost\nmillion CNY", "above its\nflows %", *(["above\nbound %"] if bound else []), *TABLE.values()):
         table.add_column(heading, justify="right", no_wrap=True)
-    for run in sorted(runs, key=lambda run: run.cost_cny):
-        above = [f"{100 * (run.cost_cny / bound - 1):.2f}"] if bound else []
+    for run, flow in sorted(zip(runs, flows, strict=True), key=lambda pair: pair[0].cost_cny):
+        above = [f"{100 * (run.cost_cny / flow - 1):.2f}"]
+        above += [f"{100 * (run.cost_cny / bound - 1):.2f}"] if bound else []
         table.add_row(run.policy, f"{run.cost_cny / 1e6:,.3f}", *above, *(f"{run.metrics[m]:,.2f}" for m in TABLE))
     if bound:
-        table.add_row("bound", f"{bound / 1e6:,.3f}", "0.00", *["–"] * len(TABLE))
+        table.add_row("bound", f"{bound / 1e6:,.3f}", "–", "0.00", *["–"] * len(TABLE))
     return table
 
 
-def _record(run: JobRun, bound: float | None) -> dict[str, Any]:
+def _record(run: JobRun, flow_cny: float, bound: float | None) -> dict[str, Any]:
     extra = {"bound_cny": bound} if bound is not None else {}
     return {
         "policy": run.policy,
         "cost_cny": run.cost_cny,
+        "flow_cost_cny": flow_cny,
         **extra,
         "own_data_cny": run.extra_cny,
         **run.metrics,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from greenhop.arrays import Array
+from greenhop.episode.carry import Carry
 from greenhop.episode.simulator import Simulator
 from greenhop.jobs.dispatcher import Runs
 from greenhop.jobs.episode import JobEpisode
@@ -66,7 +67,7 @@ def run_jobs(
     with torch.no_grad():
         for t in range(sim.params.steps):
             backlog.append(episode.carry.state.backlog_mwh[0].sum(-1).numpy())
-            plan = decide(sim, policy, episode)
+            plan = decide(sim, policy, episode.carry)
             flows = episode.advance(plan)
             totals += report(sim.params, flows)[0].double()
             moved += flows.migrate_mwh[0].sum((1, 2)) + flows.route_mwh[0].sum(1)
@@ -80,9 +81,19 @@ def run_jobs(
     )
 
 
-def decide(sim: Simulator, policy: Policy, episode: JobEpisode) -> Plan:
+def flow_cost_cny(sim: Simulator, policy: Policy, start: int) -> float:
+    """What the same policy pays for the same work as flows that split at will."""
+    policy.reset(sim)
+    carry, cost = sim.begin(torch.tensor([start], device=sim.params.device)), 0.0
+    with torch.no_grad():
+        for _ in range(sim.params.steps):
+            carry, flows = sim.advance(carry, decide(sim, policy, carry))
+            cost += float(flows.cost_cny.sum())
+    return cost
+
+
+def decide(sim: Simulator, policy: Policy, carry: Carry) -> Plan:
     """The policy's plan; networks see and answer in float32."""
     if isinstance(policy, ActionPolicy):
-        action = policy.act(sim.observe(episode.carry).float())
-        return sim.decode(episode.carry, action.double())
-    return policy.decide(sim, episode.carry)
+        return sim.decode(carry, policy.act(sim.observe(carry).float()).double())
+    return policy.decide(sim, carry)
