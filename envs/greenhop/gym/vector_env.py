@@ -47,10 +47,10 @@ class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         year_ids: years of the split; all of them by default.
         device: of the simulator.
         render_mode: `rgb_array` or `ansi`.
-        autoreset_mode: what happens where an episode ended: a new one begins in the next step, whose action does not
-            count (Gymnasium's own default), in the same step, or when `reset` is told so.
         max_episode_steps: another length of the episodes, whose end is priced all the same.
         compile: machine code, torch (False), or what is possible (None).
+        autoreset_mode: what happens where an episode ended: a new one begins in the next step, whose action does not
+            count (Gymnasium's own default), in the same step, or when `reset` is told so.
         group_size: environments that live the same episodes; divides `num_envs`.
         reward: `bill` or `accrual`, see `greenhop.gym.pay.Pay`.
         baseline: `none`, `price_follow` or `group`.
