@@ -71,7 +71,7 @@ def test_noise_keeps_to_its_block_and_to_the_box() -> None:
 def test_conditioning_says_what_noise_on_each_block_costs_the_zero_action() -> None:
     sim = day_sim("pair2")
     bounds = [b.bound_cny for b in episode_bounds(sim, STARTS)]
-    found = condition(sim, PriceFollow(), STARTS, bounds, ConditioningConfig(sigma=0.3, repeats=2))
+    found = condition(sim, PriceFollow(), STARTS, bounds, ConditioningConfig(sigma=0.2, repeats=2))
     assert found.clean == pytest.approx(0.0, abs=0.01)
     assert set(found.lost) == {*sim.decoder.parts, ALL}
     assert all(points < 10.0 for name, points in found.lost.items() if name != ALL)

@@ -30,6 +30,7 @@ QUICK = ("scenario=pair2", "scenario.episode.length_h=24", "scenario.years.test=
 TINY = (
     "agent=ppo",
     "agent.options.num_envs=4",
+    "agent.options.group_size=2",
     "agent.options.horizon=3",
     "agent.options.network.width=8",
     "total_steps=24",

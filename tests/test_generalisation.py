@@ -24,8 +24,12 @@ from tests.importers.writers import tidy
 from tests.once import once
 
 SETTINGS = "{home: {}, blind: {overrides: ['forecast.mode=none']}, fewer: {without: [wuhu]}, other: {scenario: pair2}}"
-TINY_PPO = "{num_envs: 4, horizon: 24, epochs: 1, batches: 1, network: {width: 4, layers: 1}}"
-TINY_SB3 = "{num_envs: 2, options: {n_steps: 24, batch_size: 48, n_epochs: 1, policy_kwargs: {net_arch: [4]}}}"
+TINY_PPO = (
+    "{num_envs: 4, group_size: 2, horizon: 24, epochs: 1, batches: 1, network: {kind: region, width: 4, layers: 1}}"
+)
+TINY_SB3 = (
+    "{num_envs: 2, group_size: 2, options: {n_steps: 24, batch_size: 48, n_epochs: 1, policy_kwargs: {net_arch: [4]}}}"
+)
 
 
 def configured(output: Path, *overrides: str) -> DictConfig:
@@ -119,6 +123,7 @@ def test_the_shipped_suite_covers_what_it_promises(tmp_path: Path) -> None:
     names = {label: setting.scenario["name"] for label, setting in plan.settings.items()}
     variants = {name for name in scenario_names() if name.startswith("hub10-")} - {"hub10-15min"}
     variants -= {"hub10-real", "hub10-jobs"}  # one needs weather that has to be fetched, one is for single jobs
+    variants -= {"hub10-carbon"}  # another price, no other setting
     assert set(names.values()) == {"hub10", "hub12", *variants}
     forecasts = {setting.scenario["forecast"]["mode"] for setting in plan.settings.values()}
     assert forecasts == {"noisy", "perfect", "persistence", "none"}
@@ -126,7 +131,9 @@ def test_the_shipped_suite_covers_what_it_promises(tmp_path: Path) -> None:
     assert (sizes["unseen_years"], sizes["without_guian"], sizes["hub12"]) == (10, 9, 12)
     modes = {site["tariff_mode"] for site in plan.settings["negotiated"].scenario["sites"].values()}
     assert modes == {"negotiated"}
-    assert plan.skipped == {"sb3_ppo": ["offgrid", "without_guian", "hub12"]}
+    assert {agent: set(where) for agent, where in plan.skipped.items()} == {
+        "sb3_ppo": {"offgrid", "without_guian", "hub12", "direct"}
+    }
     assert all(setting.split == "test" for setting in plan.settings.values())
 
 

@@ -57,7 +57,7 @@ def test_a_window_as_long_as_the_episode_with_perfect_foresight_finds_the_bound(
 
 def test_coarse_later_hours_cost_little() -> None:
     fine, coarse = mean_cost(Mpc()), mean_cost(Mpc(settings=MpcSettings(fine_h=6)))
-    assert coarse == pytest.approx(fine, rel=0.02)
+    assert coarse == pytest.approx(fine, rel=0.03)
 
 
 def test_the_forecast_outlook_is_the_forecast_of_the_scenario() -> None:

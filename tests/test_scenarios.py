@@ -66,7 +66,7 @@ def test_a_day_runs_under_every_rule_and_none_beats_its_bound(name: str) -> None
         episode = evaluate(sim, rule(), start)[0]
         assert episode.cost_cny >= best.bound_cny - MAX_GAP * abs(best.bound_cny)
         assert episode.totals["unserved_mwh"] < 1e-3 * episode.totals["facility_mwh"]
-        assert episode.missed_share < (0.12 if name in SHORT_OF_SERVERS else 0.02)
+        assert episode.missed_share < (0.15 if name in SHORT_OF_SERVERS else 0.02)
 
 
 def test_a_surge_is_short_of_servers_even_for_the_optimum() -> None:

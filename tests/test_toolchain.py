@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def test_a_broken_compiler_is_said_once_and_steps_are_slow(
     named(script)
     began = time.perf_counter()
     for _ in range(2):
-        env = HubEnv(sim=day_sim("pair2"))
+        env = HubEnv(sim=replace(day_sim("pair2")))
         env.reset(seed=0)
         env.step(np.zeros(env.sim.action_size))
     assert time.perf_counter() - began < 30.0
@@ -73,7 +74,7 @@ def test_a_broken_compiler_is_said_once_and_steps_are_slow(
     assert "slower" in caplog.text
     assert [r for r in caplog.records if r.levelname == "WARNING"]
     with pytest.raises(CompilerError, match=reason):
-        HubEnv(sim=day_sim("pair2"), compile=True)
+        HubEnv(sim=replace(day_sim("pair2")), compile=True)
 
 
 def test_a_compiler_that_fails_later_is_said_once_too(
@@ -82,7 +83,7 @@ def test_a_compiler_that_fails_later_is_said_once_too(
     named("echo no memory; exit 1")
     monkeypatch.setattr("greenhop.engines.compiled.trouble", lambda: None)
     for _ in range(2):
-        HubEnv(sim=day_sim("pair2"))
+        HubEnv(sim=replace(day_sim("pair2")))
     (line,) = caplog.messages
     assert "no memory: environments step in torch, without machine code" in line
 
@@ -90,7 +91,7 @@ def test_a_compiler_that_fails_later_is_said_once_too(
 def test_an_error_of_the_compiler_is_one_line_for_the_user(named: Named) -> None:
     path = named("printf 'one\\ntwo\\n'; exit 1")
     with pytest.raises(ConfigError) as caught:
-        HubEnv(sim=day_sim("pair2"), compile=True)
+        HubEnv(sim=replace(day_sim("pair2")), compile=True)
     assert str(caught.value) == f"'{path}' failed: one two"
 
 
@@ -103,12 +104,12 @@ def test_a_compiler_that_cannot_be_run_is_none(
         path.unlink()
     else:
         path.chmod(mode)
-    HubEnv(sim=day_sim("pair2"))
+    HubEnv(sim=replace(day_sim("pair2")))
     (line,) = caplog.messages
     assert "no C++ compiler was found" in line
     assert str(path) in line
     with pytest.raises(CompilerError, match=r"compile=True needs a C\+\+ compiler.*my compiler.*compile=False"):
-        HubEnv(sim=day_sim("pair2"), compile=True)
+        HubEnv(sim=replace(day_sim("pair2")), compile=True)
 
 
 def test_a_file_that_is_no_program_is_refused(named: Named) -> None:

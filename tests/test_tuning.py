@@ -11,7 +11,7 @@ from tests.sims import day_sim
 
 @pytest.mark.parametrize(
     ("rule", "grid"),
-    [("greenest", {"place_strength": (0.0, 0.5)}), ("price_follow", {"width_cny_per_mwh": (30.0, 60.0)})],
+    [("greenest", {"place_strength": (0.0, 0.25)}), ("price_follow", {"width_cny_per_mwh": (30.0, 60.0)})],
 )
 def test_tuning_never_costs_more_than_what_is_shipped(rule: str, grid: dict[str, tuple[float, ...]]) -> None:
     found = tune(rule, day_sim("pair2"), [10, 100, 200], grid, rounds=1)

@@ -84,10 +84,11 @@ def test_a_run_folder_holds_what_is_needed_to_repeat_it(tmp_path: Path) -> None:
 
 
 def test_a_region_policy_runs_on_another_graph_and_a_flat_one_is_refused(tmp_path: Path) -> None:
-    train(config_of(tmp_path / "region", PPO), ignore)
-    train(config_of(tmp_path / "flat", [*PPO, "agent.options.network.kind=mlp"]), ignore)
-    other = build_simulator("tri3", "train", overrides=["episode.length_h=6"], year_ids=[0])
-    assert load_policy(tmp_path / "region", other).decide(other, other.begin(torch.arange(2))).serve_mwh.shape[1] == 3
+    on_tri3 = ["scenario=tri3", *PPO[1:]]
+    train(config_of(tmp_path / "region", [*on_tri3, "agent.options.network.kind=region"]), ignore)
+    train(config_of(tmp_path / "flat", [*on_tri3, "agent.options.network.kind=mlp"]), ignore)
+    other = build_simulator("hub10", "train", overrides=["episode.length_h=6"], year_ids=[0])
+    assert load_policy(tmp_path / "region", other).decide(other, other.begin(torch.arange(2))).serve_mwh.shape[1] == 10
     with pytest.raises(ConfigError, match="obs_size"):
         load_policy(tmp_path / "flat", other)
 

@@ -7,17 +7,19 @@ USENIX ATC 2019; Hu et al., SC 2021; Weng et al., NSDI 2022).
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import torch
 from pydantic import Field
 
 from greenhop.arrays import Array, Ints
-from greenhop.episode.simulator import Simulator
 from greenhop.jobs.table import JobTable, joined
 from greenhop.physics.params import Params
 from greenhop.scenario.config import Fraction, Model
+
+if TYPE_CHECKING:
+    from greenhop.episode.simulator import Simulator
 
 MWH_PER_KWH = 1e-3
 LARGEST = 0.25  # of its pool, that a job may take: assumption

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
 from greenhop.arrays import Array
-from greenhop.episode.carry import Carry
-from greenhop.episode.simulator import Simulator
 from greenhop.jobs.dispatcher import Dispatcher, Limits
 from greenhop.jobs.rules import Rule, earliest_deadline
 from greenhop.jobs.table import JobTable
 from greenhop.physics.ops import fit, per_class, per_pool
 from greenhop.physics.state import Flows, Plan
 from greenhop.physics.step import compute, phase_of
+
+if TYPE_CHECKING:
+    from greenhop.episode.carry import Carry
+    from greenhop.episode.simulator import Simulator
 
 
 class JobEpisode:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from greenhop.arrays import Array
-from greenhop.jobs.dispatcher import Dispatcher
-from greenhop.jobs.episode import JobEpisode
+
+if TYPE_CHECKING:
+    from greenhop.jobs.dispatcher import Dispatcher
+    from greenhop.jobs.episode import JobEpisode
 
 BOUND_H = 1.0 / 6.0  # run time below which slowdown is measured against ten minutes: Feitelson and Rudolph, JSSPP 1998
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import torch
 from pydantic import Field
 
 from greenhop.arrays import Array, Bools, Ints
-from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError, DataError
 from greenhop.importers.jobs import Jobs
 from greenhop.jobs.draw import LARGEST, MWH_PER_KWH, pool_mw
@@ -18,6 +17,9 @@ from greenhop.jobs.table import JobTable
 from greenhop.physics.params import Params
 from greenhop.scenario.config import Fraction, Model, Positive
 from greenhop.world.layout import rows_ahead
+
+if TYPE_CHECKING:
+    from greenhop.episode.simulator import Simulator
 
 HOUR_S = 3600.0
 SEGMENT = 0.5  # of its class's window, that a job may run without a checkpoint between two parts of it
