@@ -23,7 +23,7 @@ from greenhop_agents.report.write import markdown, write_report
 from tests.importers.writers import tidy
 from tests.once import once
 
-SETTINGS = "{home: {}, blind: {overrides: ['forecast.mode=none']}, fewer: {without: [wuhu]}, other: {scenario: pair2}}"
+SETTINGS = "{home: {}, blind: {overrides: ['forecast.mode=none']}, fewer: {without: [wuhu]}, other: {scenario: hub10}}"
 TINY_PPO = (
     "{num_envs: 4, group_size: 2, horizon: 24, epochs: 1, batches: 1, network: {kind: region, width: 4, layers: 1}}"
 )
