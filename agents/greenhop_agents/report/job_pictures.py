@@ -15,8 +15,9 @@ from greenhop.arrays import Array
 from greenhop.jobs.metrics import waiting_h
 from greenhop.scenario.config import ScenarioConfig
 from greenhop.scenario.sites import locations_deg
-from greenhop_agents.report.figures import FAINT, HIGHLIGHT, INK, PAPER, STYLE, flow_arrow
+from greenhop_agents.report.figures import FAINT, INK, PAPER, STYLE
 from greenhop_agents.report.plots import colour_of
+from greenhop_agents.report.plots_hubs import draw_moves
 from greenhop_agents.scoring.jobs import JobRun
 
 CLASSES = ("#2f6db5", "#e4572e", "#2a9d78", "#7b5ea7", "#f4b942", "#17a2a2")
@@ -36,7 +37,8 @@ def draw_jobs(folder: Path, runs: Sequence[JobRun], scenario: ScenarioConfig) ->
     drawn = []
     with matplotlib.rc_context(STYLE):
         figures = {f"gantt-{run.policy}": gantt(run) for run in runs}
-        figures |= {f"moves-{run.policy}": moves(run, scenario) for run in runs}
+        widest = max(float(run.moved_mwh.max(initial=0.0)) for run in runs)
+        figures |= {f"moves-{run.policy}": moves(run, scenario, widest) for run in runs}
         figures |= {"waiting": waiting(runs), "backlog": backlog(runs)}
         for name, figure in figures.items():
             path = folder / f"{name.replace('/', '-')}.png"
@@ -164,18 +166,14 @@ def backlog(runs: Sequence[JobRun]) -> Figure:
     return figure
 
 
-def moves(run: JobRun, scenario: ScenarioConfig) -> Figure:
-    """Hubs where they lie, and the work that crossed each link over the episode."""
+def moves(run: JobRun, scenario: ScenarioConfig, widest_mwh: float) -> Figure:
+    """Hubs where they lie, and the work that crossed each link over the episode, on one scale for all policies."""
     p = run.episode.dispatcher.params
     at = locations_deg(scenario)[:, ::-1]
-    ends = np.stack((p.link_source.numpy(), p.link_target.numpy()), axis=1) if len(p.links) else np.zeros((0, 2), int)
-    widest = max(float(run.moved_mwh.max(initial=0.0)), 1e-9)
+    ends = list(zip(p.link_source.tolist(), p.link_target.tolist(), strict=True))
     figure = Figure(figsize=(7.4, 6.0), dpi=120, facecolor=PAPER, layout="constrained")
     ax = figure.add_subplot()
-    for (a, b), mwh in zip(ends, run.moved_mwh, strict=True):
-        ax.plot(*at[[a, b]].T, color="#e2e7ec", lw=0.8, zorder=1)
-        if mwh > 0.015 * widest:
-            ax.add_patch(flow_arrow(at[a], at[b], 0.6 + 5.0 * float(mwh) / widest))
+    draw_moves(ax, at, ends, run.moved_mwh, widest_mwh)
     ran = _ran(run)
     ax.scatter(at[:, 0], at[:, 1], s=60 + 700 * ran / max(ran.max(), 1e-9), color="#9ad7bd", ec=INK, lw=0.8, zorder=3)
     for name, (x, y) in zip(p.regions, at, strict=True):
@@ -185,8 +183,6 @@ def moves(run: JobRun, scenario: ScenarioConfig) -> Figure:
     ax.set(xlabel="longitude, °E", ylabel="latitude, °N")
     ax.set_title(f"{run.policy}: {run.moved_mwh.sum() / 1e3:,.1f} GWh of work moved; size: work of jobs done")
     ax.grid(color="#eef1f4")
-    key = Line2D([], [], color=HIGHLIGHT, alpha=0.65, lw=5.6, label=f"{widest / 1e3:,.2f} GWh")
-    ax.legend(handles=[key], loc="lower right", frameon=False, fontsize=8.5)
     return figure
 
 

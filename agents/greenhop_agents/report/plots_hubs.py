@@ -108,10 +108,7 @@ def flows(results: Results, policy: str) -> Figure | None:
     facility = np.array(series["facility_mw"]).sum(0)
     green = (np.array(series["used_green_mw"]) + np.array(series["ppa_mw"])).sum(0) / np.maximum(facility, 1e-9)
     figure, ax = single(8.2, 6.7)
-    for (a, b), mwh in zip(ends, moved, strict=True):
-        ax.plot(*at[[a, b]].T, color="#e2e7ec", lw=0.8, zorder=1)
-        if mwh > LEAST_ARROW * widest:
-            ax.add_patch(flow_arrow(at[a], at[b], _points(mwh, widest)))
+    draw_moves(ax, at, ends, moved, widest)
     capacity = it_capacity_mw(scenario)
     size = 90 + 800 * capacity / capacity.max()
     dots = ax.scatter(
@@ -125,9 +122,25 @@ def flows(results: Results, policy: str) -> Figure | None:
     ax.set(xlabel="longitude, °E", ylabel="latitude, °N")
     ax.set_title(f"{policy}: {moved.sum() / 1e3:,.1f} GWh of work moved", loc="left")
     ax.grid(color="#eef1f4")
-    if widest > 0:
-        _arrow_key(ax, widest)
     return figure
+
+
+def draw_moves(ax: Axes, at: Array, ends: Sequence[tuple[int, int]], moved_mwh: Array, widest_mwh: float) -> None:
+    """Links between hubs at `at` `[R, 2]`, an arrow for the work that crossed each, and a key of their widths.
+
+    Args:
+        ax: longitude and latitude.
+        at: `[R, 2]` where the hubs lie.
+        ends: source and target of each link.
+        moved_mwh: `[L]` work that crossed them.
+        widest_mwh: work of the widest arrow, the same in all maps that lie side by side.
+    """
+    for (a, b), mwh in zip(ends, moved_mwh, strict=True):
+        ax.plot(*at[[a, b]].T, color="#e2e7ec", lw=0.8, zorder=1)
+        if mwh > LEAST_ARROW * widest_mwh:
+            ax.add_patch(flow_arrow(at[a], at[b], _points(mwh, widest_mwh)))
+    if widest_mwh > 0:
+        _arrow_key(ax, widest_mwh)
 
 
 def _moved_mwh(series: dict[str, Any], dt_h: float) -> Array:
@@ -149,7 +162,7 @@ def _arrow_key(ax: Axes, widest_mwh: float) -> None:
                label=f"{mwh / 1e3:g} GWh" if mwh >= 100 else f"{mwh:g} MWh")
         for mwh in (top / 10, top / 2, top)
     ]  # fmt: skip
-    ax.legend(handles=handles, loc="lower right", frameon=False, fontsize=8.5, title="work moved", title_fontsize=8.5)
+    ax.legend(handles=handles, loc="upper right", frameon=False, fontsize=8.5, title="work moved", title_fontsize=8.5)
 
 
 def _name_hubs(figure: Figure, ax: Axes, at: Array, radii_pt: Array, names: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from greenhop.jobs.table import JobTable
 from greenhop.physics.rewards import REPORTED, report
 from greenhop.physics.state import COST_TERMS, Plan
 from greenhop_agents.policies.policy import ActionPolicy, Policy
+from greenhop_agents.scoring.episodes import walk
 
 Progress = Callable[[int, int], None]
 
@@ -60,15 +61,15 @@ def run_jobs(
         rule: which job goes first.
         progress: called with (steps done, steps in all).
     """
-    policy.reset(sim)
+    decider = InDouble(policy)
+    decider.reset(sim)
     episode = JobEpisode(sim, start, jobs, rule)
     totals = torch.zeros(len(REPORTED), dtype=torch.float64)
     runs, backlog, extra, moved = [], [], 0.0, torch.zeros(len(sim.params.links), dtype=torch.float64)
     with torch.no_grad():
         for t in range(sim.params.steps):
             backlog.append(episode.carry.state.backlog_mwh[0].sum(-1).numpy())
-            plan = decide(sim, policy, episode.carry)
-            flows = episode.advance(plan)
+            flows = episode.advance(decider.decide(sim, episode.carry))
             totals += report(sim.params, flows)[0].double()
             moved += flows.migrate_mwh[0].sum((1, 2)) + flows.route_mwh[0].sum(1)
             extra += episode.extra_cny
@@ -83,17 +84,27 @@ def run_jobs(
 
 def flow_cost_cny(sim: Simulator, policy: Policy, start: int) -> float:
     """What the same policy pays for the same work as flows that split at will."""
-    policy.reset(sim)
-    carry, cost = sim.begin(torch.tensor([start], device=sim.params.device)), 0.0
-    with torch.no_grad():
-        for _ in range(sim.params.steps):
-            carry, flows = sim.advance(carry, decide(sim, policy, carry))
-            cost += float(flows.cost_cny.sum())
-    return cost
+    steps = walk(sim, InDouble(policy), torch.tensor([start], device=sim.params.device))
+    return sum(float(step.flows.cost_cny.sum()) for step in steps)
 
 
-def decide(sim: Simulator, policy: Policy, carry: Carry) -> Plan:
-    """The policy's plan; networks see and answer in float32."""
-    if isinstance(policy, ActionPolicy):
-        return sim.decode(carry, policy.act(sim.observe(carry).float()).double())
-    return policy.decide(sim, carry)
+@dataclass
+class InDouble:
+    """A policy in a simulator of float64: networks see and answer in float32."""
+
+    policy: Policy
+
+    @property
+    def name(self) -> str:
+        """Of the policy."""
+        return self.policy.name
+
+    def reset(self, sim: Simulator) -> None:
+        """Before the first step."""
+        self.policy.reset(sim)
+
+    def decide(self, sim: Simulator, carry: Carry) -> Plan:
+        """The plan for the present step."""
+        if isinstance(self.policy, ActionPolicy):
+            return sim.decode(carry, self.policy.act(sim.observe(carry).float()).double())
+        return self.policy.decide(sim, carry)

@@ -82,10 +82,14 @@ def _warm_cells(p: Params, warm: Array, first: int) -> Cells:
 def _arriving_cells(p: Params, arriving: Array, first: int) -> Cells:
     """Work that joins at the end of each step, for the next one."""
     t, r, k = np.nonzero(arriving > 0.0)
-    phase = (first + t + 1) % p.period
-    slot = p.joins.argmax(-1).cpu().numpy()[phase, k]
-    slack = p.slack.cpu().numpy().round().astype(np.int64)[phase, k, slot]
-    return arriving[t, r, k], r, k, t + 1, t + 1 + slack
+    return arriving[t, r, k], r, k, t + 1, due_step(p, t + 1, k, first)
+
+
+def due_step(p: Params, joins: Ints, kind: Ints, first: int = 0) -> Ints:
+    """`[N]` step in which work of a class that joins in step `joins` is due; the episode begins in row `first`."""
+    phase = (first + joins) % p.period
+    slot = p.joins.argmax(-1).cpu().numpy()[phase, kind]
+    return np.asarray(joins + p.slack.cpu().numpy().round().astype(np.int64)[phase, kind, slot])
 
 
 def pool_mw(p: Params) -> Array:

@@ -12,7 +12,7 @@ from pydantic import Field
 from greenhop.arrays import Array, Bools, Ints
 from greenhop.errors import ConfigError, DataError
 from greenhop.importers.jobs import Jobs
-from greenhop.jobs.draw import LARGEST, MWH_PER_KWH, pool_mw
+from greenhop.jobs.draw import LARGEST, MWH_PER_KWH, due_step, pool_mw
 from greenhop.jobs.table import JobTable
 from greenhop.physics.params import Params
 from greenhop.scenario.config import Fraction, Model, Positive
@@ -162,7 +162,7 @@ def _parts(
         rate_mw=rate[job],
         kind=kind[job],
         origin=origin[job],
-        due_step=_due(params, ready, kind[job]),
+        due_step=due_step(params, ready, kind[job]),
         deadline_h=np.full(len(job), np.inf),
         checkpoint_gb=np.zeros(len(job)),
         preemptible=~rigid[job],
@@ -170,13 +170,6 @@ def _parts(
         name=lines[job],
     )
     return table.taken(order)
-
-
-def _due(params: Params, ready: Ints, kind: Ints) -> Ints:
-    """`[N]` step in which work that joins in step `ready` of an episode is due; the clock stands at 0 in step 0."""
-    phase = ready % params.period
-    slot = params.joins.argmax(-1).cpu().numpy()[phase, kind]
-    return np.asarray(ready + params.slack.cpu().numpy().round().astype(np.int64)[phase, kind, slot])
 
 
 def with_jobs(sim: Simulator, row: int, jobs: JobTable) -> Simulator:
