@@ -139,10 +139,11 @@ def test_an_episode_that_ended_is_not_stepped_on(compile: bool) -> None:
 def test_without_a_compiler_that_works_torch_steps_and_says_so_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    sim = steps_of(11).sim  # made while there is a compiler and a world
     monkeypatch.setenv("GREENHOP_CACHE", str(tmp_path))  # no machine code from before
     monkeypatch.setenv("CXX", "no-such-compiler")
     say_slow.cache_clear()
-    sim = steps_of(11).sim
+    caplog.clear()
     assert all(isinstance(build_engine(replace(sim), 1, None), TorchSteps) for _ in range(2))
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "no-such-compiler" in caplog.text

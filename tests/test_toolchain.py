@@ -31,8 +31,10 @@ Named = Callable[[str], str]
 
 
 @pytest.fixture
-def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Named:
+def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Named:
     """Makes a shell script the compiler, in an empty cache with little patience; the name of the script."""
+    day_sim("pair2")  # its world is read before the cache is empty
+    caplog.clear()
     monkeypatch.setenv("GREENHOP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("GREENHOP_COMPILE_TIMEOUT_S", "1")
     say_slow.cache_clear()
