@@ -30,7 +30,8 @@ class Call(Protocol):
         """Array number `at` is `x` from now on."""
 
 
-Bind = Callable[[int, Sequence[Tensor]], Call]  # of (environments, arrays in the order of `Code.arrays`)
+# of (environments, arrays in the order of `Code.arrays`, threads of a CPU)
+Bind = Callable[[int, Sequence[Tensor], int], Call]
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "rem": "%"}
 

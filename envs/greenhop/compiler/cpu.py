@@ -24,6 +24,7 @@ from torch import Tensor
 from greenhop.cache import Entry, key_of, make_own
 from greenhop.compiler import toolchain
 from greenhop.compiler.cpp_text import Bind, Code, function
+from greenhop.compiler.threads import side_by_side, spans
 from greenhop.errors import CompilerError
 
 log = logging.getLogger(__name__)
@@ -32,10 +33,10 @@ PART_SIZE = 2_000  # numbers in a function: twice as many take four times as lon
 BLOCKS = 2  # of lanes that a function works on before the next does: its instructions are read once for all
 _HEAD = "void part{number}(int64_t n, int64_t e, void* const* p, F* s)"
 _DRIVER = """
-extern "C" void run(int64_t n, void* const* p) {{
+extern "C" void run(int64_t n, int64_t from, int64_t to, void* const* p) {{
   F* s = (F*)aligned_alloc(64, (sizeof(F) * {slots} * BLOCKS + 63) / 64 * 64);
-  for (int64_t first = 0; first < n; first += BLOCKS * LANES) {{
-    int64_t end = first + BLOCKS * LANES < n ? first + BLOCKS * LANES : n;
+  for (int64_t first = from; first < to; first += BLOCKS * LANES) {{
+    int64_t end = first + BLOCKS * LANES < to ? first + BLOCKS * LANES : to;
 {calls}
   }}
   free(s);
@@ -141,19 +142,23 @@ def _texts(code: Code, lanes: int, dtype: torch.dtype) -> list[str]:
 
 def _bind(run: Any) -> Bind:
     """A function of a library, to be called with arrays."""
-    run.argtypes, run.restype = (ctypes.c_int64, ctypes.c_void_p), None
+    run.argtypes, run.restype = (*[ctypes.c_int64] * 3, ctypes.c_void_p), None
     return partial(_Call, run)
 
 
 class _Call:
     """A call with the addresses of its arrays."""
 
-    def __init__(self, run: Callable[[int, Any], None], num_envs: int, arrays: Sequence[Tensor]) -> None:
-        self._run, self._num_envs, self._arrays = run, num_envs, list(arrays)
+    def __init__(self, run: Callable[..., None], num_envs: int, arrays: Sequence[Tensor], threads: int) -> None:
+        self._arrays = list(arrays)
         self._pointers = (ctypes.c_void_p * len(arrays))(*[x.data_ptr() for x in arrays])
+        self._calls = [partial(run, num_envs, *span, self._pointers) for span in spans(num_envs, threads)]
 
     def __call__(self) -> None:
-        self._run(self._num_envs, self._pointers)
+        if len(self._calls) == 1:
+            self._calls[0]()
+        else:
+            side_by_side(self._calls)
 
     def replace(self, at: int, x: Tensor) -> None:
         """Array number `at` is `x` from now on."""

@@ -67,7 +67,13 @@ class _Call:
     """The launches of a call with its arrays."""
 
     def __init__(
-        self, kernels: list[Any], slots: int, device: torch.device, num_envs: int, arrays: Sequence[Tensor]
+        self,
+        kernels: list[Any],
+        slots: int,
+        device: torch.device,
+        num_envs: int,
+        arrays: Sequence[Tensor],
+        threads: int,
     ) -> None:
         self._kernels, self._num_envs, self._arrays = kernels, num_envs, list(arrays)
         self._slots, self._device = slots * num_envs, device

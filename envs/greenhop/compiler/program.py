@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from greenhop.compiler import cpu as machine_code
 from greenhop.compiler import gpu as cuda_code
 from greenhop.compiler.cpp_text import Bind, Call, Code, Layout, write_code
+from greenhop.compiler.threads import threads_for
 from greenhop.compiler.unroll import unroll
 from greenhop.errors import ConfigError
 
@@ -91,12 +92,12 @@ class Program:
             for shape, dtype, at in self._made[first:]
         ]
 
-    def batch_first(self, table: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
+    def batch_first(self, table: Tensor, inputs: Sequence[Tensor], threads: int | None = None) -> list[Tensor]:
         """New results for inputs `[B, …]`, batch first as well."""
         num_envs = len(inputs[0])
         out = self.empty(num_envs)
         placed = [to_last(x) if at == "last" else x.contiguous() for x, at in zip(inputs, self.inputs, strict=True)]
-        self(table, placed, out, num_envs)
+        self.bind(table, placed, out, num_envs, threads)()
         return [to_first(x) if at == "last" else x for x, at in zip(out, self.results, strict=True)]
 
     def __call__(self, table: Tensor, inputs: Sequence[Tensor], out: Sequence[Tensor], num_envs: int) -> None:
@@ -107,14 +108,24 @@ class Program:
         """
         self.bind(table, inputs, out, num_envs)()
 
-    def bind(self, table: Tensor, inputs: Sequence[Tensor], out: Sequence[Tensor], num_envs: int) -> BoundCall:
-        """That call, to be repeated: what it must check and look up is done once."""
+    def bind(
+        self,
+        table: Tensor,
+        inputs: Sequence[Tensor],
+        out: Sequence[Tensor],
+        num_envs: int,
+        threads: int | None = None,
+    ) -> BoundCall:
+        """That call, to be repeated: what it must check and look up is done once.
+
+        On a CPU `threads` share out the environments, see `threads_for`.
+        """
         lanes = 1 if self.device.type == "cuda" else machine_code.lanes_for(num_envs, self.dtype)
         if lanes not in self._by_lanes:
             self._by_lanes[lanes] = self._code_for(lanes)
             Program.compiled += 1
         first = 1 + len(self._constants)
-        call = self._by_lanes[lanes](num_envs, [table, *self._constants, *inputs, *out])
+        call = self._by_lanes[lanes](num_envs, [table, *self._constants, *inputs, *out], threads_for(threads))
         bound = BoundCall(call, num_envs, self._given, first)
         for number, x in enumerate(inputs):
             bound.give(number, x)

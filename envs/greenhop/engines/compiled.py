@@ -118,10 +118,13 @@ class CompiledSteps:
         sim: the simulator.
         num_envs: how many environments.
         programs: those of a simulator with the same physics, to share.
+        threads: of a CPU, which share out the environments and change no bit; None for one a core, see `threads_for`.
     """
 
-    def __init__(self, sim: Simulator, num_envs: int, programs: Programs | None = None) -> None:
-        self.sim, self.num_envs = sim, num_envs
+    def __init__(
+        self, sim: Simulator, num_envs: int, programs: Programs | None = None, threads: int | None = None
+    ) -> None:
+        self.sim, self.num_envs, self.threads = sim, num_envs, threads
         self.programs = programs or programs_of(sim)
         step, n = self.programs.step, len(State._fields)
         self._states, self._turn = [step.empty(num_envs)[:n] for _ in range(2)], 0
@@ -130,14 +133,15 @@ class CompiledSteps:
         opening = sim.bank.opening(torch.zeros(num_envs, dtype=torch.int64, device=sim.params.device))
         self._obs = self.programs.begin.empty(num_envs, first=n)[0]
         self._beginnings = [
-            self.programs.begin.bind(sim.bank.table, opening, [*state, self._obs], num_envs) for state in self._states
+            self.programs.begin.bind(sim.bank.table, opening, [*state, self._obs], num_envs, threads)
+            for state in self._states
         ]
 
     def _bind(self) -> list[BoundCall]:
         """Calls from either set of states to the other."""
         action, *made = self._fixed
         return [
-            self.programs.step.bind(self.sim.bank.table, [*one, action], [*other, *made], self.num_envs)
+            self.programs.step.bind(self.sim.bank.table, [*one, action], [*other, *made], self.num_envs, self.threads)
             for one, other in (self._states, self._states[::-1])
         ]
 
@@ -234,11 +238,11 @@ class CompiledSteps:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CompiledSteps:
         """Another batch that goes on from here; the programs are shared."""
-        return _gone_on(self.sim, self.num_envs, self.state, self._obs, self.programs)
+        return _gone_on(self.sim, self.num_envs, self.state, self._obs, self.threads, self.programs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Machine code is not pickled: whoever unpickles makes it, or finds it in the cache."""
-        return _gone_on, (self.sim, self.num_envs, self.state, self._obs.clone())
+        return _gone_on, (self.sim, self.num_envs, self.state, self._obs.clone(), self.threads)
 
 
 def _state_of(arrays: Sequence[NDArray[Any]]) -> State:
@@ -246,8 +250,8 @@ def _state_of(arrays: Sequence[NDArray[Any]]) -> State:
 
 
 def _gone_on(
-    sim: Simulator, num_envs: int, state: State, obs: Tensor, programs: Programs | None = None
+    sim: Simulator, num_envs: int, state: State, obs: Tensor, threads: int | None, programs: Programs | None = None
 ) -> CompiledSteps:
-    steps = CompiledSteps(sim, num_envs, programs)
+    steps = CompiledSteps(sim, num_envs, programs, threads)
     steps.resume(state, obs)
     return steps

@@ -66,10 +66,13 @@ def pull_back(step: Step, carry: Carry, action: Tensor, pull: Pull) -> tuple[tup
 
 
 class CompiledOutcome:
-    """`tick`, compiled, for batches of any size; the derivative is compiled when it is first asked for."""
+    """`tick`, compiled, for batches of any size; the derivative is compiled when it is first asked for.
 
-    def __init__(self, sim: Simulator) -> None:
-        self.sim = sim
+    On a CPU `threads` share out the environments of both, see `threads_for`.
+    """
+
+    def __init__(self, sim: Simulator, threads: int | None = None) -> None:
+        self.sim, self.threads = sim, threads
         self._carry, self._action = examples(sim, 1)
 
     def __call__(self, carry: Carry, action: Tensor) -> tuple[Carry, Tick]:
@@ -100,7 +103,7 @@ class _Step(torch.autograd.Function):
     def forward(ctx: Any, owner: CompiledOutcome, *inputs: Tensor) -> tuple[Tensor, ...]:
         ctx.owner = owner
         ctx.save_for_backward(*inputs)
-        out = owner.forward.batch_first(owner.sim.bank.table, inputs)
+        out = owner.forward.batch_first(owner.sim.bank.table, inputs, owner.threads)
         fixed = [x for name, x in zip(GIVEN, out, strict=True) if name not in PULLED]
         ctx.mark_non_differentiable(*fixed)
         return tuple(out)
@@ -110,6 +113,7 @@ class _Step(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         by_name = dict(zip(GIVEN, grads, strict=True))
         pulls = [by_name[name] for name in PULLED]
-        *state, action = ctx.owner.backward.batch_first(ctx.owner.sim.bank.table, [*ctx.saved_tensors, *pulls])
+        owner, given = ctx.owner, [*ctx.saved_tensors, *pulls]
+        *state, action = owner.backward.batch_first(owner.sim.bank.table, given, owner.threads)
         found = dict(zip(FLOATS, state, strict=True))
         return None, *(found.get(name) for name in State._fields), action

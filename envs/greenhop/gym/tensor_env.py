@@ -43,6 +43,7 @@ class TensorVectorEnv:
         group_size: environments that live the same episodes; divides `num_envs`.
         reward: `bill` or `accrual`, see `Pay`.
         baseline: `none`, `group` or `price_follow`, see `Pay`.
+        threads: of machine code on a CPU, which change no bit; None for one a core, see `greenhop.compiler.threads`.
 
     Raises:
         ConfigError: a size or word that is not allowed.
@@ -58,6 +59,7 @@ class TensorVectorEnv:
         group_size: int = 1,
         reward: RewardKind = "bill",
         baseline: Baseline = "none",
+        threads: int | None = None,
     ) -> None:
         _check_size("num_envs", num_envs)
         _check_size("group_size", group_size)
@@ -65,7 +67,7 @@ class TensorVectorEnv:
             raise ConfigError(f"num_envs = {num_envs} must be a multiple of group_size = {group_size}")
         self.sim, self.num_envs, self.group_size = sim, int(num_envs), int(group_size)
         self.pay = Pay(sim, price_follow_rewards, reward, baseline, self.group_size)
-        self.engine = build_engine(sim, self.num_envs, compile)
+        self.engine = build_engine(sim, self.num_envs, compile, threads)
         self._clock = 0
         self._began, self._seed, self._episode = np.zeros((3, self.num_envs), dtype=np.int64)
         self.starts = np.zeros(self.num_envs, dtype=np.int64)  # [B] of the running episodes, in `sim.bank.starts`

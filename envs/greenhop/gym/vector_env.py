@@ -54,6 +54,8 @@ class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         group_size: environments that live the same episodes; divides `num_envs`.
         reward: `bill` or `accrual`, see `greenhop.gym.pay.Pay`.
         baseline: `none`, `price_follow` or `group`.
+        threads: of machine code on a CPU, which change no bit; by default one a core that the process may use, fewer
+            where `OMP_NUM_THREADS` says so, one in a process that works for another.
         sim: a simulator that exists already, instead of all that describes one.
 
     Raises:
@@ -82,13 +84,20 @@ class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         group_size: int = 1,
         reward: RewardKind = "bill",
         baseline: Baseline = "none",
+        threads: int | None = None,
         sim: Simulator | None = None,
     ) -> None:
         self.autoreset_mode = _mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.sim = sim or shared_simulator(scenario_of(scenario, overrides, max_episode_steps), split, year_ids, device)
         self.tensors = TensorVectorEnv(
-            self.sim, num_envs, compile=compile, group_size=group_size, reward=reward, baseline=baseline
+            self.sim,
+            num_envs,
+            compile=compile,
+            group_size=group_size,
+            reward=reward,
+            baseline=baseline,
+            threads=threads,
         )
         self.num_envs, self.render_mode = num_envs, render_mode
         self._viewer = None if render_mode is None else Viewer(self.sim, num_envs, render_mode)
