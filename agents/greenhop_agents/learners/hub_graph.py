@@ -141,7 +141,8 @@ def _static_link(p: Params) -> Tensor:
     capacity = p.capacity_mwh.sum(-1)
     smaller = torch.minimum(capacity[p.link_source], capacity[p.link_target])
     gb = p.migrate_gb_per_mwh * p.link_price_cny_per_gb.unsqueeze(-1) / PRICE_SCALE_CNY_PER_MWH
-    carries = p.link_gb / (p.migrate_gb_per_mwh.mean(-1).clamp_min(1.0) * smaller)
+    usual_gb = p.migrate_gb_per_mwh.mean(-1).nan_to_num(0.0)  # without a class there is no mean
+    carries = p.link_gb / (usual_gb.clamp_min(1.0) * smaller)
     price = p.link_price_cny_per_gb / NETWORK_PRICE_SCALE_CNY_PER_GB
     return torch.cat((carries.log1p().unsqueeze(-1), price.unsqueeze(-1), gb, p.migrate_allowed, p.route_allowed), -1)
 

@@ -432,8 +432,8 @@ class ScenarioConfig(Model):
     @model_validator(mode="after")
     def _shares_and_clocks_fit(self) -> ScenarioConfig:
         classes: list[OnlineClassConfig | DeferrableClassConfig] = [*self.online.values(), *self.deferrable.values()]
-        if not self.deferrable:
-            raise ValueError("deferrable: at least one class is needed")
+        if not classes:
+            raise ValueError("online, deferrable: at least one class of work is needed")
         for cls in classes:
             if cls.pool not in self.pools:
                 raise ValueError(f"pool {cls.pool!r} is used by a class but not listed under pools")
