@@ -19,7 +19,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from greenhop.errors import ConfigError, GreenhopError, one_line
 from greenhop.files import write_json as write_whole
@@ -42,6 +42,21 @@ _typed: list[str] = []  # the command and its arguments, as they were given
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy and torch take alike
 
 
+def _there(solver: str) -> str:
+    if solver != "ipx":  # which every HiGHS has; looking takes its import
+        from greenhop.lp.solve import check_solver
+
+        try:
+            check_solver(solver)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+    return solver
+
+
+Solver = Annotated[str, Field(pattern="^(ipx|simplex|hipo|pdlp)$"), AfterValidator(_there)]
+"""An algorithm that the installed HiGHS has; the names are those of `greenhop.lp.solve.SolverName`."""
+
+
 class Shared(Limited):
     """Base of the keys that commands share; a command may have further ones, which are its own affair."""
 
@@ -49,9 +64,9 @@ class Shared(Limited):
 
 
 class SolverSettings(Shared):
-    """`solver.*`; the names are those of `greenhop.lp.solve.SolverName`."""
+    """`solver.*`."""
 
-    name: Annotated[str, Field(pattern="^(ipx|simplex|hipo|pdlp)$")] = "ipx"
+    name: Solver = "ipx"
     """Algorithm of HiGHS."""
     time_limit_s: Positive = 3600.0
     """Longest time for one bound, s."""
