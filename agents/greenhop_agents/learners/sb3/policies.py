@@ -35,7 +35,7 @@ class HubFeatures(BaseFeaturesExtractor):
         if flat:
             self.body: nn.Module = mlp(sim.obs_size, network.width, network.layers, network.width, HIDDEN_GAIN)
         else:
-            self.body = _Embeddings(sim, network.width, network.layers)
+            self.body = _Embeddings(sim, network)
 
     def forward(self, observations: Tensor) -> Tensor:
         """`[B, O]` → `[B, features_dim]`."""
@@ -45,14 +45,14 @@ class HubFeatures(BaseFeaturesExtractor):
 class _Embeddings(nn.Module):
     """Embeddings of all regions, one after the other."""
 
-    def __init__(self, sim: Simulator, width: int, layers: int) -> None:
+    def __init__(self, sim: Simulator, network: NetworkConfig) -> None:
         super().__init__()
         self.graph = build_graph(sim)
-        self.encoder = RegionEncoder(self.graph, width, layers)
+        self.encoder = RegionEncoder(self.graph, network)
 
     def forward(self, obs: Tensor) -> Tensor:
         """`[B, O]` → `[B, R·H]`."""
-        return self.encoder(obs, self.graph)[0].flatten(1)  # type: ignore[no-any-return]
+        return self.encoder(obs, self.graph)[0].transpose(0, 1).flatten(1)  # type: ignore[no-any-return]
 
 
 class HubPolicy(ActorCriticPolicy):
