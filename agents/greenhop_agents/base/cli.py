@@ -35,6 +35,7 @@ UNUSABLE = {  # what a disk or folder of the user's can answer
     for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "ENOTDIR", "EISDIR", "ENAMETOOLONG", "EIO")
     if hasattr(errno, name)
 }
+FILES = ("json", "csv", "replay")  # keys that name a file to write
 OWN_FILE = "scenario=path/to/own.yaml takes a file of your own; scenario.KEY=VALUE sets any key of its schema."
 _typed: list[str] = []  # the command and its arguments, as they were given
 
@@ -134,6 +135,10 @@ class Settings(Shared):
     """Folder or file that is written."""
     json_path: str | None = Field(default=None, alias="json")
     """File that also gets the records printed; null: none."""
+    csv: str | None = None
+    """File that gets the first episode of every policy, hub by hub and step by step; null: none."""
+    replay: str | None = None
+    """Page that plays the first episode of every policy in a browser; null: none."""
     validation: ValidationSettings = ValidationSettings()
     """The held-out episodes that choose the best policy on the way."""
     agent: AgentSettings = AgentSettings()
@@ -269,7 +274,8 @@ def checked_settings(config: DictConfig, config_name: str) -> DictConfig:
     checked = check_shared(own, f"{config_name}.yaml").model_dump(by_alias=True, exclude_unset=True)
     if "scenario" in config:
         scenario_of(config)
-    check_json_path(config.get("json"))
+    for key in FILES:
+        check_file_path(key, config.get(key))
     merged = OmegaConf.merge(config, checked)
     assert isinstance(merged, DictConfig)
     return merged
@@ -321,17 +327,17 @@ def pick_device(name: str) -> str:
     return name
 
 
-def check_json_path(path: str | None) -> None:
-    """Refuse an output path that cannot be written before any work is done."""
+def check_file_path(key: str, path: str | None) -> None:
+    """Refuse an output path, the value of `key`, that cannot be written before any work is done."""
     if path is None:
         return
     folder = Path(path).resolve().parent
     if not folder.is_dir():
-        raise ConfigError(f"json = {path!r}: the folder {folder} does not exist")
+        raise ConfigError(f"{key} = {path!r}: the folder {folder} does not exist")
     if Path(path).is_dir():
-        raise ConfigError(f"json = {path!r} is a folder; name a file")
+        raise ConfigError(f"{key} = {path!r} is a folder; name a file")
     if not os.access(folder, os.W_OK):
-        raise ConfigError(f"json = {path!r}: the folder {folder} is not writable")
+        raise ConfigError(f"{key} = {path!r}: the folder {folder} is not writable")
 
 
 def write_json(path: str | None, data: Any) -> None:
