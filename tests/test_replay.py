@@ -123,7 +123,7 @@ def number(text: str) -> float:
 
 def expected(trace: pd.DataFrame, weeks: dict[str, Series], policy: str, t: int, hub: str) -> dict[str, float]:
     """The same from the table, before rounding."""
-    row = trace.loc[(policy, t, hub)]
+    row = {str(name): float(x) for name, x in trace.loc[(policy, t, hub), :].items()}
     return {
         "power": row["facility_mw"],
         "green": 100 * min((row["used_green_mw"] + row["ppa_mw"]) / row["facility_mw"], 1.0),

@@ -108,7 +108,8 @@ def test_a_stop_ends_the_workers_too_and_says_one_word(
 
 BENCHMARK = (
     "benchmark=smoke", "output=out", "benchmark.agents=[stay,greenest]",
-    "benchmark.one_by_one=[stay,greenest,price_follow]", "benchmark.episodes=80", "benchmark.bound=false", "benchmark.weeks=[]", "workers=2",
+    "benchmark.one_by_one=[stay,greenest,price_follow]", "benchmark.episodes=80", "benchmark.bound=false",
+    "benchmark.weeks=[]", "workers=2",
 )  # fmt: skip
 
 

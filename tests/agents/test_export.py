@@ -59,7 +59,7 @@ def actions_of(path: Path, observations: list[Tensor]) -> list[np.ndarray]:
         def run(given: list[np.ndarray]) -> list[np.ndarray]:
             return list(session.run(None, dict(zip(card["inputs"], given, strict=True))))
     else:
-        module = torch.jit.load(path)
+        module = torch.jit.load(path)  # type: ignore[no-untyped-call]
         memory = [np.zeros((1, BATCH, 64), np.float32)] * (len(card["inputs"]) - 1)
 
         def run(given: list[np.ndarray]) -> list[np.ndarray]:

@@ -37,7 +37,8 @@ def bound_series(sim: Simulator, start: int) -> Series:
     """
     (plan,) = episode_plans(sim, [start])
     assert plan.dispatch is not None
-    exact = Plan(*map(_double, plan[:-1]), dispatch=Dispatch(*map(_double, plan.dispatch)))
+    parts = {name: _double(x) for name, x in plan._asdict().items() if name != "dispatch"}
+    exact = Plan(**parts, dispatch=Dispatch(*map(_double, plan.dispatch)))
     return plan_series(*episode_window(sim, start), exact)
 
 

@@ -109,7 +109,8 @@ def difference(policy: Policy, module: Decision, sim: Simulator, observations: l
     policy.reset(sim)
     memory, most = module.blank(len(observations[0])), 0.0
     for obs in observations:
-        action, *memory = run(obs, *memory)
+        action, *after = run(obs, *memory)
+        memory = tuple(after)
         most = max(most, float((action - policy.act(obs.to(sim.params.device)).cpu()).abs().max()))
     return most
 
@@ -122,12 +123,12 @@ def _onnx(module: Decision, example: tuple[Tensor, ...]) -> bytes:
         output_names=list(module.outputs), external_data=False, verbose=False,
     )  # fmt: skip
     assert program is not None
-    return program.model_proto.SerializeToString()
+    return bytes(program.model_proto.SerializeToString())
 
 
 def _torchscript(module: Decision, example: tuple[Tensor, ...]) -> bytes:
     buffer = io.BytesIO()
-    torch.jit.save(torch.jit.trace(module, example, check_trace=False), buffer)
+    torch.jit.save(torch.jit.trace(module, example, check_trace=False), buffer)  # type: ignore[no-untyped-call]
     return buffer.getvalue()
 
 
@@ -145,7 +146,7 @@ def _run_onnx(data: bytes) -> Run:
 
 
 def _run_torchscript(data: bytes) -> Run:
-    module = torch.jit.load(io.BytesIO(data))
+    module = torch.jit.load(io.BytesIO(data))  # type: ignore[no-untyped-call]
 
     def run(*given: Tensor) -> list[Tensor]:
         found = module(*given)

@@ -55,7 +55,7 @@ def once_for_each(make: Callable[Concatenate[Forecast, P], T]) -> Callable[Conca
             self._made[key] = make(self, *names, **none)
         return cast(T, self._made[key])
 
-    return kept
+    return cast("Callable[Concatenate[Forecast, P], T]", kept)
 
 
 class Forecast:

@@ -145,8 +145,9 @@ class Remembering(Decision):
 
     def blank(self, batch: int) -> tuple[Tensor, ...]:
         """Zeros."""
-        layers, _, width = self.module.lstm_hidden_state_shape
-        return tuple(torch.zeros(layers, batch, width) for _ in range(2))
+        shape: Any = self.module.lstm_hidden_state_shape
+        layers, _, width = shape
+        return torch.zeros(layers, batch, width), torch.zeros(layers, batch, width)
 
     def forward(self, obs: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
         """`[B, O]` and the memory → `[B, A]` and the memory of the next step."""
