@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -123,7 +124,8 @@ def number(text: str) -> float:
 
 def expected(trace: pd.DataFrame, weeks: dict[str, Series], policy: str, t: int, hub: str) -> dict[str, float]:
     """The same from the table, before rounding."""
-    row = {str(name): float(x) for name, x in trace.loc[(policy, t, hub), :].items()}
+    values: Any = trace.loc[(policy, t, hub), :]
+    row: dict[str, float] = values.to_dict()
     return {
         "power": row["facility_mw"],
         "green": 100 * min((row["used_green_mw"] + row["ppa_mw"]) / row["facility_mw"], 1.0),
