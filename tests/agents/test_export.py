@@ -34,7 +34,7 @@ def policy_of(name: str, sim: Simulator) -> Acting:
     assert config is not None
     agent = dict(config["agent"])
     for settings in (agent, agent["options"]):  # where an agent says how many environments it runs
-        settings.update({key: 2 for key in ("num_envs", "group_size") if key in settings})
+        settings.update({key: 2 for key in ("num_envs", "group_size", "batch_size") if key in settings})
     algorithm = find_algorithm(agent["kind"]).build(sim, agent, seed=0)
     torch.manual_seed(1)
     with torch.no_grad():

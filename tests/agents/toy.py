@@ -41,6 +41,7 @@ class Toy:
         )
     )
     decoder: Any = field(default_factory=lambda: SimpleNamespace(parts={"force": (1, 1)}))
+    scenario: Any = field(default_factory=lambda: SimpleNamespace(decoder=SimpleNamespace(name="toy")))
     obs_size: int = 3
     action_size: int = 1
 

@@ -131,7 +131,7 @@ class Graph(nn.Module):
         common = torch.cat([part[name] for name in COMMON], -1)
         stored = (part["soc"] @ self.energy_at).T.unsqueeze(-1)
         regions = part["region"].transpose(0, 1)
-        seen = torch.cat((regions, stored, common.expand(len(regions), -1, -1)), -1)
+        seen = torch.cat((regions, stored, common.expand(regions.shape[0], -1, -1)), -1)
         available = part["link_availability"].detach()  # no decision changes it
         return seen, {"link": available.T.contiguous(), "unit": part["soc"].T.contiguous()}
 
@@ -144,7 +144,7 @@ class Graph(nn.Module):
         """Regions `[R, B, H]` where they are, of units `[U, B, H]`, or source and target of links `[L, B, 2·H]`."""
         if axis == "unit":
             return (self.unit_at @ h.flatten(1)).view(-1, *h.shape[1:]) if self.ends.dense(h) else h[self.unit_region]
-        return h if axis == "region" else torch.cat((h[self.ends.source], h[self.ends.target - len(h)]), -1)
+        return h if axis == "region" else torch.cat((h[self.ends.source], h[self.ends.target - h.shape[0]]), -1)
 
     def static(self, axis: str) -> Tensor:
         """`[N, n]` what never changes about links or units."""
@@ -171,12 +171,17 @@ def build_graph(sim: Simulator) -> Graph:
 
 
 def build_kinds(sim: Simulator) -> tuple[Tensor, int]:
-    """`[A]` int64 which kind (block and class) every bid is of, whatever its region, unit or link; and how many are."""
-    layout, parts = build_layout(sim.params, sim.observer, sim.scenario.forecast.leads_h), sim.decoder.parts
+    """`[A]` int64 which kind (block and class) every bid is of, whatever its region, unit or link; and how many are.
+
+    A decoder that region networks do not know has kinds of its own.
+    """
+    parts, common = sim.decoder.parts, AXES.get(sim.scenario.decoder.name)
+    layout = common and build_layout(sim.params, sim.observer, sim.scenario.forecast.leads_h)
     out, first = [], 0
-    for name in AXES.get(sim.scenario.decoder.name, parts):
+    for name in common or parts:
         shape = parts.get(name)
-        column, count = layout.columns(name, prod(shape[1:]) if shape else 1)
+        width = prod(shape[1:]) if shape else 1
+        column, count = layout.columns(name, width) if layout else (torch.arange(width), width)
         if shape:
             out.append((first + column).expand(shape[0], -1).reshape(-1))
         first += count
