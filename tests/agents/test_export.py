@@ -35,6 +35,8 @@ def policy_of(name: str, sim: Simulator) -> Acting:
     agent = dict(config["agent"])
     for settings in (agent, agent["options"]):  # where an agent says how many environments it runs
         settings.update({key: 2 for key in ("num_envs", "group_size") if key in settings})
+    if "n_steps" in agent["options"]:
+        agent["options"] = {**agent["options"], "batch_size": agent["options"]["n_steps"]}
     algorithm = find_algorithm(agent["kind"]).build(sim, agent, seed=0)
     torch.manual_seed(1)
     with torch.no_grad():
