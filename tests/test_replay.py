@@ -63,7 +63,14 @@ def test_series_cost_what_evaluation_says_and_those_of_the_bound_what_the_bound_
 ) -> None:
     assert sum(weeks["stay"]["cost_cny"]) == pytest.approx(evaluate(sim, Stay(), [START])[0].cost_cny, rel=1e-5)
     (bound,) = episode_bounds(sim, [START])
-    assert sum(weeks["bound"]["cost_cny"]) == pytest.approx(bound.bound_cny, rel=1e-4)
+    assert sum(weeks["bound"]["cost_cny"]) == pytest.approx(bound.bound_cny, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_the_plan_of_ten_hubs_costs_its_bound_when_it_is_played() -> None:
+    hubs = build_simulator("hub10", "test", overrides=["episode.length_h=48"], year_ids=[0])
+    (bound,) = episode_bounds(hubs, [0])
+    assert sum(bound_series(hubs, 0)["cost_cny"]) == pytest.approx(bound.bound_cny, rel=1e-6)
 
 
 def test_the_table_has_a_row_for_every_policy_step_and_hub_and_flows_that_add_up(
@@ -232,6 +239,8 @@ CUT = """
     name.left < whole.left || name.right > whole.right || name.top < whole.top || name.bottom > whole.bottom);
 }).length
 """
+TABLE = "document.querySelector('table').getBoundingClientRect().right"
+CARD = "document.querySelector('table').parentNode.getBoundingClientRect().right"
 OVERLAPS = """
 [...document.querySelectorAll('.map')].flatMap(map => {
   const names = [...map.querySelectorAll('.name')].map(n => n.getBoundingClientRect());
@@ -259,6 +268,7 @@ def test_nothing_sticks_out_or_overlaps_on_wide_and_narrow_screens(
         assert seen.run(CUT) == 0
         assert seen.run(OVERLAPS) == 0
         assert seen.run(TINY_TEXT) == 0
+        assert seen.run(TABLE) <= seen.run(CARD)
 
 
 def still(hubs: int, links: int, steps: int = 24) -> Series:

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from greenhop.episode.simulator import Simulator
 from greenhop.episode.snapshot import Snapshot, snapshot
+from greenhop.lp.bound import bound
 from greenhop.lp.replay import replayed
 from greenhop.physics.params import Params
-from greenhop.physics.state import Dispatch, Plan, Row, State
+from greenhop.physics.state import Plan, Row, State
 from greenhop_agents.policies.policy import Policy
-from greenhop_agents.scoring.bounds import episode_plans, episode_window
+from greenhop_agents.scoring.bounds import episode_window
 from greenhop_agents.scoring.episodes import walk
 
 DIGITS = 6
@@ -30,16 +30,13 @@ def policy_series(sim: Simulator, policy: Policy, start: int) -> Series:
 
 
 def bound_series(sim: Simulator, start: int) -> Series:
-    """The same for the clairvoyant plan, which is solved once and kept on disk.
+    """The same for the clairvoyant plan, solved here: plans kept on disk are float32, and a rounded plan may miss work.
 
     Raises:
         SolverError: the episode is not solved and certified.
     """
-    (plan,) = episode_plans(sim, [start])
-    assert plan.dispatch is not None
-    parts = {name: _double(x) for name, x in plan._asdict().items() if name != "dispatch"}
-    exact = Plan(**parts, dispatch=Dispatch(*map(_double, plan.dispatch)))
-    return plan_series(*episode_window(sim, start), exact)
+    window = episode_window(sim, start)
+    return plan_series(*window, bound(*window).plan)
 
 
 def plan_series(params: Params, state: State, rows: Row, plan: Plan) -> Series:
@@ -82,7 +79,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return [None if np.isnan(x) else float(f"{x:.{DIGITS}g}") for x in value.tolist()]
     return value
-
-
-def _double(x: Tensor) -> Tensor:
-    return x.double() if x.is_floating_point() else x
