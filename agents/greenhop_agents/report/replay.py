@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from math import inf
 from importlib.resources import files
 from typing import Any
 
@@ -98,7 +99,7 @@ def _maps(scenario: ScenarioConfig, chinese: Mapping[str, str]) -> dict[str, Any
             "spots": np.round(spots, 1).tolist(),
             "radii": np.round(radii, 1).tolist(),
             "numbers": large,
-            "names": {language: _places(spots, radii, texts) for language, texts in names.items()},
+            "names": {language: _places(spots, radii, texts, width) for language, texts in names.items()},
         }
     return maps
 
@@ -107,12 +108,13 @@ def _inner(width: float, height: float) -> Box:
     return ASIDE, ABOVE, width - ASIDE, height - ABOVE
 
 
-def _places(spots: Array, radii: Array, names: Sequence[str]) -> list[list[float] | None]:
-    """Middle of every name's line; None for a small hub whose name would lie on another name or dot."""
+def _places(spots: Array, radii: Array, names: Sequence[str], width: float) -> list[list[float] | None]:
+    """Middle of every name's line; None for a small hub whose name would lie on another name or dot, or be cut."""
     widths = [sum(WIDE_LETTER if ord(letter) > 0x2E80 else LETTER for letter in name) for name in names]
     corners = label_sides(spots, (radii + RING).tolist(), widths)
     boxes: list[Box] = [(x - 2, y - 2, x + w + 2, y + 15) for (x, y), w in zip(corners, widths, strict=True)]
     taken: list[Box] = [(x - r, y - r, x + r, y + r) for (x, y), r in zip(spots, radii, strict=True)]
+    taken += [(-inf, -inf, 0.0, inf), (width, -inf, inf, inf)]  # beside the map
     places: list[list[float] | None] = [None] * len(names)
     for i in np.argsort(-radii, kind="stable").tolist():
         if len(names) <= FEW or not any(overlap(boxes[i], other) for other in taken):
