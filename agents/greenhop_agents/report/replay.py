@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from math import inf
 from importlib.resources import files
+from math import inf
 from typing import Any
 
 import numpy as np
