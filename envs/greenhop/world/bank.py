@@ -129,7 +129,7 @@ def _packed(
         year = generate_year(scenario, split, year_id)
         return {"rows": pack_year(scenario, params, layout, year), "arrivals": year.arrivals_mwh}
 
-    relevant = scenario.model_dump(mode="json", exclude={"description", "episode", "decoder", "world"})
+    relevant = scenario.model_dump(mode="json", exclude={"description", "episode", "decoder", "observation", "world"})
     return cached("worlds", key_of(relevant, pack_checksum(scenario), split, year_id, source_key(*MADE_BY)), make)
 
 
