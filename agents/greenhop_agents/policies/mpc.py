@@ -14,7 +14,7 @@ included), reads the present row exactly and later rows from an outlook, and end
   high peaks come from single calm days. It is tuned on validation weeks, see `FEE_POWER` and docs/baselines.md.
 
 What it knows of the present is what is reported. Where that is not all of it (`observation.telemetry`), it takes the
-report for the present, and the sites do what they do without it: serve online work, run what is due, balance power.
+report for the present, and the sites keep its plan as `paced` says: from what they have themselves.
 
 Where the deadline clock stands as it stood a cycle before, the programme's columns, rows and places of coefficients are
 taken from then and only its numbers (costs, bounds, right-hand sides, PUE coefficients) are computed. HiGHS gets the
@@ -45,7 +45,7 @@ from greenhop.lp.window import Window, episode_terminal, make_window
 from greenhop.physics.params import Params
 from greenhop.physics.state import Dispatch, Plan, Row, State
 from greenhop.scenario.join import build_params
-from greenhop_agents.policies.on_site import minded
+from greenhop_agents.policies.on_site import paced
 from greenhop_agents.policies.outlook import ForecastOutlook, Outlook, PerfectOutlook
 from greenhop_agents.policies.policy import Policy
 
@@ -140,6 +140,8 @@ class Mpc:
         """Solve the window of every environment."""
         told = sim.reported(carry)
         plans = [self._decide(sim, i, _one(told.state, i), _one(told.row, i)) for i in range(len(carry.state.t))]
+        if (telemetry := sim.telemetry) is not None:
+            plans = [paced(self._params, telemetry, _one(carry.state, i), plan) for i, plan in enumerate(plans)]
         return stack(plans, carry.packed)
 
     def _decide(self, sim: Simulator, i: int, state: State, row: Row) -> Plan:
@@ -153,7 +155,6 @@ class Mpc:
             plan = self._controllers[i].decide(state, rows)
         else:
             plan = self._controllers[i].decide(state, _reported(rows, row))
-            plan = minded(self._params, state, plan)._replace(dispatch=None)
         self.seconds.append(process_time() - began)
         return plan
 
