@@ -141,7 +141,7 @@ def _packed(
 
 def _world_key(scenario: ScenarioConfig, split: Split, *which: object) -> str:
     """A name for packed rows: what they follow from, but not what is done in them."""
-    relevant = scenario.model_dump(mode="json", exclude={"description", "episode", "decoder", "world"})
+    relevant = scenario.model_dump(mode="json", exclude={"description", "episode", "decoder", "observation", "world"})
     return key_of(relevant, pack_checksum(scenario), split, *which, source_key(*MADE_BY))
 
 
