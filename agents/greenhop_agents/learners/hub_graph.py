@@ -131,7 +131,7 @@ class Graph(nn.Module):
         common = torch.cat([part[name] for name in COMMON], -1)
         stored = (part["soc"] @ self.energy_at).T.unsqueeze(-1)
         regions = part["region"].transpose(0, 1)
-        seen = torch.cat((regions, stored, common.expand(len(regions), -1, -1)), -1)
+        seen = torch.cat((regions, stored, common.expand(regions.shape[0], -1, -1)), -1)
         available = part["link_availability"].detach()  # no decision changes it
         return seen, {"link": available.T.contiguous(), "unit": part["soc"].T.contiguous()}
 
@@ -144,7 +144,7 @@ class Graph(nn.Module):
         """Regions `[R, B, H]` where they are, of units `[U, B, H]`, or source and target of links `[L, B, 2·H]`."""
         if axis == "unit":
             return (self.unit_at @ h.flatten(1)).view(-1, *h.shape[1:]) if self.ends.dense(h) else h[self.unit_region]
-        return h if axis == "region" else torch.cat((h[self.ends.source], h[self.ends.target - len(h)]), -1)
+        return h if axis == "region" else torch.cat((h[self.ends.source], h[self.ends.target - h.shape[0]]), -1)
 
     def static(self, axis: str) -> Tensor:
         """`[N, n]` what never changes about links or units."""
@@ -171,12 +171,17 @@ def build_graph(sim: Simulator) -> Graph:
 
 
 def build_kinds(sim: Simulator) -> tuple[Tensor, int]:
-    """`[A]` int64 which kind (block and class) every bid is of, whatever its region, unit or link; and how many are."""
-    layout, parts = build_layout(sim.params, sim.observer, sim.scenario.forecast.leads_h), sim.decoder.parts
+    """`[A]` int64 which kind (block and class) every bid is of, whatever its region, unit or link; and how many are.
+
+    A decoder that region networks do not know has kinds of its own.
+    """
+    parts, common = sim.decoder.parts, AXES.get(sim.scenario.decoder.name)
+    layout = common and build_layout(sim.params, sim.observer, sim.scenario.forecast.leads_h)
     out, first = [], 0
-    for name in AXES.get(sim.scenario.decoder.name, parts):
+    for name in common or parts:
         shape = parts.get(name)
-        column, count = layout.columns(name, prod(shape[1:]) if shape else 1)
+        width = prod(shape[1:]) if shape else 1
+        column, count = layout.columns(name, width) if layout else (torch.arange(width), width)
         if shape:
             out.append((first + column).expand(shape[0], -1).reshape(-1))
         first += count
@@ -208,7 +213,8 @@ def _static_link(p: Params, layout: Layout) -> Tensor:
     capacity = p.capacity_mwh.sum(-1)
     smaller = torch.minimum(capacity[p.link_source], capacity[p.link_target])
     gb = p.migrate_gb_per_mwh * p.link_price_cny_per_gb.unsqueeze(-1) / PRICE_SCALE_CNY_PER_MWH
-    carries = p.link_gb / (p.migrate_gb_per_mwh.mean(-1).clamp_min(1.0) * smaller)
+    usual_gb = p.migrate_gb_per_mwh.mean(-1).nan_to_num(0.0)  # without a class there is no mean
+    carries = p.link_gb / (usual_gb.clamp_min(1.0) * smaller)
     price = p.link_price_cny_per_gb / NETWORK_PRICE_SCALE_CNY_PER_GB
     deferrable, online = layout.deferrable.to(p.device), layout.online.to(p.device)
     classes = (gb @ deferrable, p.migrate_allowed @ deferrable, p.route_allowed @ online)

@@ -196,7 +196,7 @@ class Constant(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """`[B, O]` → `[B, A]`."""
-        return self.bid.expand(len(obs), -1)
+        return self.bid.expand(obs.shape[0], -1)
 
 
 class FlatCritic(nn.Module):
