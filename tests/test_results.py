@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from greenhop_agents.benchmark.results import COLUMNS
-from greenhop_agents.scoring.evaluate import score
+from greenhop_agents.scoring.evaluate import scores
 from greenhop_agents.scoring.stats import interval
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,7 +56,7 @@ def test_every_agent_played_every_episode_of_every_setting_elsewhere() -> None:
 
 def test_what_is_said_of_results_elsewhere_is_what_they_are() -> None:
     frame = frame_of(ELSEWHERE)
-    frame["score"] = score(frame["reference_cny"], frame["cost_cny"], frame["bound_cny"])  # type: ignore[arg-type]
+    frame["score"] = scores(frame["reference_cny"], frame["cost_cny"], frame["bound_cny"])
 
     def of(agent: str, setting: str) -> str:
         part = frame[(frame["agent"] == agent) & (frame["scenario"] == setting)]
@@ -100,7 +100,7 @@ def test_the_readme_quotes_scores_and_intervals_as_they_are(column: int) -> None
         part = frame[frame["agent"] == agent].pivot(index="seed", columns="episode")
         expected = "–"
         if len(part):
-            scores = score(part["reference_cny"], part["cost_cny"], part["bound_cny"])
+            scores = scores(part["reference_cny"], part["cost_cny"], part["bound_cny"])
             estimate = interval(np.asarray(scores))
             expected = f"{estimate.value:.1f} ({estimate.low:.1f} … {estimate.high:.1f})"
         assert cells.split("|")[column].strip() == expected, agent

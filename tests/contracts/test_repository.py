@@ -25,6 +25,7 @@ FILES = {
     "LICENSE",
     "Makefile",
     "README.md",
+    "README.zh-CN.md",
     "constraints.txt",
     "pyproject.toml",
 }

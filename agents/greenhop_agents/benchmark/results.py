@@ -20,7 +20,7 @@ from greenhop.physics.state import COST_TERMS
 from greenhop_agents.base.hardware import hardware
 from greenhop_agents.benchmark.jobs import BOUND, REFERENCE, Done, Result
 from greenhop_agents.benchmark.plan import Collected
-from greenhop_agents.scoring.evaluate import score
+from greenhop_agents.scoring.evaluate import scores
 from greenhop_agents.shelf.runs import git_commit, training_of, versions
 
 COLUMNS = (
@@ -80,7 +80,7 @@ class Results:
         """`[runs, episodes]` of a column or of the score; runs that lack an episode are left out."""
         part = self.frame[(self.frame["agent"] == agent) & (self.frame[SCENARIO] == scenario)]
         if column == "score":
-            part = part.assign(score=score(part["reference_cny"], part["cost_cny"], part["bound_cny"]))  # type: ignore[arg-type]
+            part = part.assign(score=scores(part["reference_cny"], part["cost_cny"], part["bound_cny"]))
         wide = part.pivot(index="seed", columns="episode", values=column)
         episodes = self.frame[self.frame[SCENARIO] == scenario]["episode"].unique()
         return np.asarray(wide.reindex(columns=np.sort(episodes)).dropna().to_numpy(dtype=np.float64))

@@ -66,7 +66,7 @@ class Native(Algorithm):
             ConfigError: unknown key or impossible value.
         """
         try:
-            return cls.Options.model_validate(dict(agent["options"]))
+            return cls.Options.model_validate(dict(agent.get("options", {})))
         except ValidationError as error:
             raise ConfigError(describe(error, f"agent.options of {agent['kind']}")) from None
 

@@ -15,20 +15,22 @@ from greenhop.errors import ConfigError, one_line
 from greenhop.files import write_bytes, write_json
 
 POLICY, FACTS = "policy.safetensors", "run.json"
-DIGESTS = "policy_sha256"  # in run.json: of the policy, and of the one before
+DIGESTS = "policy_sha256"  # in run.json: of the policy, and of the one it replaces
 
 
 def save_policy(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
     """Write the policy's weights into a run folder, whole or not at all.
 
-    `run.json` names their digest before they are there, and still the one before: a process killed in between leaves a
-    policy that is known.
+    `run.json` names their digest before they are there, and still that of the policy they replace: a process killed in
+    between, however often, leaves a policy that is known.
     """
-    data, facts = as_bytes(weights), folder / FACTS
+    data, facts, policy = as_bytes(weights), folder / FACTS, folder / POLICY
     if facts.is_file():
         known = json.loads(facts.read_text(encoding="utf-8"))
-        write_json(facts, {**known, DIGESTS: [digest(data), *known.get(DIGESTS, [])][:2]})
-    write_bytes(folder / POLICY, data)
+        there = digest(policy.read_bytes()) if policy.is_file() else None
+        kept = [name for name in known.get(DIGESTS, []) if name == there]
+        write_json(facts, {**known, DIGESTS: [digest(data), *kept]})
+    write_bytes(policy, data)
 
 
 def save_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from greenhop.episode.carry import Carry
@@ -155,19 +155,24 @@ def mean_cost(
 
 
 def score(reference_cny: float, cost_cny: float, bound_cny: float) -> float:
+    """Share of the achievable saving captured, %, of one cost or one mean cost: `scores` for many."""
+    return float(scores(reference_cny, cost_cny, bound_cny))
+
+
+def scores(reference_cny: ArrayLike, cost_cny: ArrayLike, bound_cny: ArrayLike) -> NDArray[np.float64]:
     """Share of the achievable saving captured, %: 100·(reference − cost)/(reference − bound).
 
     100 is the clairvoyant optimum, 0 the reference (price_follow), negative is worse than the reference.
 
     Args:
-        reference_cny: cost of the reference, CNY.
+        reference_cny: cost of the reference, CNY; any shape.
         cost_cny: cost of the policy in the same episodes, CNY.
         bound_cny: certified lower bound of their cost, CNY.
 
     Returns:
         NaN where nothing can be saved that is more than rounding.
     """
-    saving = reference_cny - bound_cny
-    if saving <= ROUNDING * abs(reference_cny):
-        return float("nan")
-    return 100.0 * (reference_cny - cost_cny) / saving
+    reference, cost, bound = (np.asarray(x, dtype=np.float64) for x in (reference_cny, cost_cny, bound_cny))
+    saving = reference - bound
+    saving = np.where(saving <= ROUNDING * np.abs(reference), np.nan, saving)
+    return np.asarray(100.0 * (reference - cost) / saving)

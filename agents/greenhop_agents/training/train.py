@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
@@ -113,12 +114,13 @@ def train(config: DictConfig, update: Update) -> Policy:
         ConfigError: a mistake in the configuration; no folder is left behind.
         KeyboardInterrupt: Ctrl-C ended training early; everything is saved.
     """
+    agent = config.get("agent")
+    check_agent(OmegaConf.to_container(agent, resolve=True) if isinstance(agent, DictConfig) else agent)
     algorithm, team = find_algorithm(config.agent.kind), join_team()
     if config.total_steps < 1:
         raise ConfigError(f"total_steps = {config.total_steps} must be at least 1")
     if team.size > 1 and not algorithm.parallel:
         raise ConfigError(f"agent={config.agent.name} trains in one process; start it without torchrun")
-    check_agent(OmegaConf.to_container(config.agent, resolve=True))
     check_episodes(config)
     folder, scenario, device = Path(config.output), scenario_of(config), pick_device(config.device)
     with ExitStack() as held:
@@ -135,6 +137,8 @@ def check_agent(agent: Any) -> None:
     Raises:
         ConfigError: the first mistake.
     """
+    if not isinstance(agent, Mapping) or "kind" not in agent:
+        raise ConfigError("agent: keys with a kind are needed, as the files of configs/agent have them")
     find_algorithm(agent["kind"]).check(agent)
     parse_warm_start(agent.get("warm_start"))
 

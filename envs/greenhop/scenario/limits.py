@@ -63,6 +63,7 @@ LIMITS = {
     "at_most": Limit(1.0, 1e6, "episodes", "a hundred years have fewer hours"),
     "horizon": Limit(0.0, 35_040.0, "steps", "a year in quarters of an hour"),
     "width": Limit(1.0, 4096.0, "numbers", "weights grow with its square"),
+    "_width": Limit(1.0, 4096.0, "numbers", "weights grow with its square"),
     "layers": Limit(0.0, 32.0, "layers", "gradients do not come through"),
     "log_std": Limit(0.0, 5.0, "", "bids end at 1"),
     "std": Limit(1e-6, 100.0, "", "weights are about 1"),
