@@ -77,7 +77,13 @@ def test_energies_by_site_add_up_to_the_totals() -> None:
 
 def test_the_script_prints_writes_and_exits_with_one_when_a_target_is_missed(tmp_path: Path) -> None:
     out = tmp_path / "calibration.json"
+    direct = tmp_path / "direct.yaml"
+    direct.write_text(
+        "defaults: [pair2, _self_]\nname: direct\nepisode: {length_h: 12}\nyears: {test: 1}\n"
+        "sites: {horinger: {tariff_mode: direct_green}}\n"
+    )
     command = ["scenario=pair2", "episodes=1", "workers=1", f"json={out}", *(f"scenario.{q}" for q in QUICK)]
+    command += [f"direct={direct}", "direct_bounds=1"]
     done = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "calibrate.py"), *command], capture_output=True, text=True, check=False
     )
@@ -86,7 +92,8 @@ def test_the_script_prints_writes_and_exits_with_one_when_a_target_is_missed(tmp
     written = json.loads(out.read_text(encoding="utf-8"))
     verdicts = {c["name"]: c["passed"] for c in written["checks"]}
     assert verdicts["latency_mean"] is False
-    assert verdicts["direct_saving"] is None
+    saving = next(c["value"] for c in written["checks"] if c["name"] == "direct_saving")
+    assert abs(saving) < 100.0
     assert written["cost_cny"]["bound"] < written["cost_cny"]["stay"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -126,6 +127,7 @@ MISTAKES = {
         "json = 'nowhere/x.json'",
         "does not exist",
     ),
+    "replay into a missing folder": ("evaluate", [*QUICK, "replay=nowhere/x.html"], "replay = ", "nowhere"),
     "json onto a folder": ("bound", [*QUICK, "json=."], "json = '.'", "folder"),
     "sweep without -m": ("bound", ["seed=1", "scenario=pair2,tri3"], "scenario=pair2,tri3", "-m"),
     "broken override": ("bound", ["episodes=[1"], "episodes=[1", "command line"),
@@ -251,6 +253,17 @@ def test_evaluate_scores_against_the_bound_when_asked(script: Any, tmp_path: Pat
     assert all(word in ended.out for word in ("stay", "price_follow", "bound", "100.0"))
     (record,) = json.loads((tmp_path / "out.json").read_text())
     assert record["bound_cny"] < record["cost_cny"]
+
+
+def test_evaluate_writes_the_first_episode_as_a_page_to_play_and_as_a_table(script: Any, tmp_path: Path) -> None:
+    files = ("replay=day.html", "csv=day.csv")
+    ended = script("evaluate", *QUICK, "policy=stay", "episodes=1", "bound=true", "workers=1", *files)
+    assert ended.code == 0, ended.err
+    with (tmp_path / "day.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["policy"] for row in rows} == {"stay", "price_follow", "bound"}
+    text = (tmp_path / "day.html").read_text(encoding="utf-8")
+    assert all(f'"name":"{name}"' in text for name in ("stay", "price_follow", "bound"))
 
 
 def test_policies_side_by_side_are_compared_in_cost_and_decision_time(script: Any, tmp_path: Path) -> None:

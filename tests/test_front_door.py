@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 import greenhop
 import greenhop_agents
-from greenhop import ConfigError, build_simulator
+from greenhop import ConfigError, build_simulator, saying
 from greenhop.cache import cached
 from greenhop.importers.build import build_pack
 from greenhop.lp.bound import bound as lp_bound
@@ -47,6 +48,19 @@ def test_a_score_from_python_is_three_lines_and_a_data_frame(capsys: pytest.Capt
     assert table.loc["bound", "score"] == pytest.approx(100.0, abs=0.01)
     assert (costs >= costs[-1] * (1 - 1e-6)).all()
     assert "greenest" in capsys.readouterr().out
+
+
+def test_what_takes_long_is_said_on_stderr_unless_logging_is_set_up(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = logging.Logger("alone")
+    monkeypatch.setattr(saying, "log", alone)
+    for handlers, expected in (([], "year 1 of 2\n"), ([logging.NullHandler()], "")):
+        alone.handlers[:] = handlers
+        monkeypatch.setattr(saying, "_last_s", float("-inf"))
+        saying.say("year %s of %d", "1", 2)
+        saying.say("not again a moment later")
+        assert capsys.readouterr().err == expected
 
 
 def test_evaluate_gives_a_row_per_episode_and_the_bound_of_the_same_ones_lies_below() -> None:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import pytest
 from annotated_types import Le, Lt
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from greenhop.cards.settings import reachable
 from greenhop.errors import ConfigError
-from greenhop.scenario.config import Model, ScenarioConfig
-from greenhop.scenario.find import compose_scenario, load_scenario
-from greenhop.scenario.limits import LIMITS, limit_of
+from greenhop.scenario.config import ScenarioConfig
+from greenhop.scenario.find import compose_scenario, config_dir, load_scenario
+from greenhop.scenario.limits import LIMITS, Limited, limit_of
 from greenhop.scenario.plain_yaml import MOST_BYTES, load_yaml
+from greenhop_agents.benchmark.plan import make_plan
+from greenhop_agents.training.train import check_agent
+from scripts.settings_page import groups as settings_groups
 
 HEAD = "defaults: [pair2, _self_]\nname: own\n"
 
@@ -59,6 +65,15 @@ def test_a_file_that_would_grow_without_end_is_refused_within_a_second(tmp_path:
     assert time.process_time() - began < 1.0
     assert "own.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_builds_on_another_must_say_where_its_own_keys_come(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("defaults: [pair2]\nname: own\n")
+    with pytest.raises(ConfigError, match=r"defaults = \['pair2'\] .*: add _self_; in .*own\.yaml"):
+        load_scenario(path)
+    path.write_text("defaults: [pair2]\n")  # nothing of its own
+    assert load_scenario(path).name == "pair2"
 
 
 def test_a_bomb_in_a_file_that_another_builds_on_is_found(tmp_path: Path) -> None:
@@ -131,28 +146,43 @@ def test_an_episode_has_at_least_one_step() -> None:
         load_scenario("pair2", ["episode.length_h=0.01"])
 
 
-def models() -> list[type[Model]]:
-    """Every model of a scenario."""
-    found: dict[type[Model], None] = {ScenarioConfig: None}
-    for model in found.copy():
-        _collect(model, found)
-    return list(found)
+@pytest.mark.parametrize("group", ["Agents", "Benchmark"])
+def test_every_model_of_agents_and_benchmarks_has_limits(group: str) -> None:
+    assert all(issubclass(model, Limited) for model in reachable(settings_groups()[group]).values())
 
 
-def _collect(model: type[Model], found: dict[type[Model], None]) -> None:
-    for field in model.model_fields.values():
-        for part in parts(field.annotation):
-            if isinstance(part, type) and issubclass(part, Model) and part not in found:
-                found[part] = None
-                _collect(part, found)
+ABSURD_AGENTS = {
+    "ppo": ["options.num_envs", "options.horizon", "options.network.width", "options.final_target_kl"],
+    "shac": ["options.network.layers", "options.horizon", "options.learning_rate"],
+    "linear_es": ["options.population", "options.episodes", "options.std"],
+    "sb3_ppo": ["num_envs", "group_size", "options.n_steps", "options.policy_kwargs.net_arch.0"],
+    "sb3_td3": ["options.buffer_size", "action_noise", "options.gradient_steps"],
+}
 
 
-def parts(annotation: Any) -> Iterator[Any]:
-    """A type and those that it is made of."""
-    yield annotation
-    if get_origin(annotation) is not Literal:
-        for part in get_args(annotation):
-            yield from parts(part)
+@pytest.mark.parametrize(("agent", "key"), [(agent, key) for agent, keys in ABSURD_AGENTS.items() for key in keys])
+def test_an_absurd_agent_is_refused_with_what_is_allowed_and_why(agent: str, key: str) -> None:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose("train", [f"agent={agent}", "output=x"])
+    OmegaConf.update(config.agent, key, 10**15, force_add=True)
+    with pytest.raises(ConfigError, match=r": at most [0-9]") as caught:
+        check_agent(OmegaConf.to_container(config.agent, resolve=True))
+    told = str(caught.value).partition(":")[0].partition(" = ")[0]
+    assert f"agent.{key.removesuffix('.net_arch.0')}".endswith(told)
+
+
+@pytest.mark.parametrize("key", ["episodes", "total_steps", "time_limit_s"])
+def test_an_absurd_benchmark_is_refused_with_what_is_allowed_and_why(key: str) -> None:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose("benchmark", ["benchmark=smoke", "output=x", f"benchmark.{key}={10**15}"])
+    with pytest.raises(ConfigError, match=f"{key} = {10**15}.*: at most [0-9]"):
+        make_plan(config)
+
+
+def models() -> list[type[BaseModel]]:
+    """Every model of scenarios, agents, benchmarks, studies and shared keys."""
+    others = [roots for title, roots in settings_groups().items() if not title.startswith("Import")]
+    return list(dict.fromkeys(model for roots in others for model in reachable(roots).values()))
 
 
 def is_bounded(name: str, annotation: Any, metadata: list[Any]) -> bool:
@@ -169,7 +199,7 @@ def is_bounded(name: str, annotation: Any, metadata: list[Any]) -> bool:
 
 
 @pytest.mark.parametrize("model", models(), ids=lambda model: model.__name__)
-def test_every_number_of_a_scenario_has_an_upper_limit(model: type[Model]) -> None:
+def test_every_number_of_a_setting_has_an_upper_limit(model: type[BaseModel]) -> None:
     known = {"dt_h"}  # one of three values
     unbounded = [
         name

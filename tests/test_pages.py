@@ -35,6 +35,7 @@ SHORTER = {  # what is put behind a command that contains the words
     "greenhop train agent=sb3_ppo": f"total_steps=48 {TINY_SB3} {DAY} {BRIEF}",
     "greenhop train agent=shac": f"total_steps=96 agent.options.num_envs=2 {DAY} {BRIEF}",
     "greenhop evaluate": f"episodes=1 workers=1 {DAY}",
+    "greenhop export": DAY,
     "greenhop bound": f"episodes=1 workers=1 {DAY}",
     "greenhop benchmark": f"benchmark.agents=[stay,price_follow] benchmark.episodes=1 engine=inline {DAY}",
     "recipes/ppo.py": "--total-timesteps 48 --num-envs 2 --hidden 8 --eval-episodes 1",
@@ -110,7 +111,8 @@ def test_every_command_of_the_readme_works_in_a_clean_copy(clean_copy: Path) -> 
             assert done.returncode == 0, f"{command[-1]}\n{done.stdout}\n{done.stderr}"
             ran += 1
     assert ran >= 7
-    for made in ("runs/demo/day.png", "runs/first/policy.safetensors", "first.gif", "runs/smoke/report.html"):
+    written = ("demo/day.png", "first/policy.safetensors", "smoke/report.html", "smoke/replay.html")
+    for made in ("first.gif", "week.html", "first.onnx", *(f"runs/{name}" for name in written)):
         assert (clean_copy / made).is_file(), made
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from time import process_time
@@ -11,29 +14,30 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from imageio_ffmpeg import get_ffmpeg_exe
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from greenhop.episode.simulator import Simulator, build_simulator
+from greenhop.episode.simulator import Simulator
 from greenhop.episode.snapshot import Snapshot, snapshot
 from greenhop.errors import ConfigError
 from greenhop.gym.env import HubEnv
 from greenhop.gym.render import MAP, SIZE, Renderer, label_sides, place, segment
 from greenhop.scenario.sites import locations_deg
 from greenhop_agents.policies.rules import PriceFollow
-from greenhop_agents.report.video import episode_frames, film
+from greenhop_agents.report.video import FRAMES_PER_S, episode_frames, film, write_mp4
 from greenhop_agents.scoring.evaluate import evaluate
-
-DAY = ["episode.length_h=24"]
+from tests.sims import day_sim
 
 
 @pytest.fixture(scope="module")
 def pair() -> Simulator:
-    return build_simulator("pair2", "test", overrides=DAY)
+    return day_sim("pair2")
 
 
 @pytest.fixture(scope="module")
 def hub() -> Simulator:
-    return build_simulator("hub10", "test", overrides=DAY)
+    return day_sim("hub10")
 
 
 def first_steps(sim: Simulator, steps: int = 5) -> list[Snapshot]:
@@ -156,6 +160,28 @@ def test_a_film_is_a_gif_with_one_frame_per_step(pair: Simulator, tmp_path: Path
         assert gif.size == SIZE
         assert getattr(gif, "n_frames", 0) == pair.params.steps
     assert [p.name for p in tmp_path.iterdir()] == ["out.gif"]
+
+
+def test_a_film_is_an_mp4_with_one_frame_per_step(pair: Simulator, tmp_path: Path) -> None:
+    film(pair, PriceFollow(), 0, tmp_path / "out.mp4")
+    command = [get_ffmpeg_exe(), "-i", str(tmp_path / "out.mp4"), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    read = subprocess.run(command, capture_output=True, check=True)
+    assert re.search(rf"h264.*, {SIZE[0]}x{SIZE[1]}.*, {FRAMES_PER_S} fps", read.stderr.decode())
+    seen = np.frombuffer(read.stdout, np.uint8).reshape(-1, SIZE[1], SIZE[0], 3)
+    drawn = np.stack(list(episode_frames(pair, PriceFollow(), 0)))
+    assert seen.shape == drawn.shape
+    assert np.abs(seen.astype(float) - drawn).mean() < 5.0  # of 255: H.264 loses a little
+    assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_an_mp4_that_fails_on_the_way_leaves_nothing(tmp_path: Path) -> None:
+    def frames() -> Iterator[NDArray[np.uint8]]:
+        yield np.zeros((64, 64, 3), np.uint8)
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        write_mp4(tmp_path / "out.mp4", frames())
+    assert not list(tmp_path.iterdir())
 
 
 def test_frames_of_an_episode_come_one_per_step(pair: Simulator) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -29,12 +29,8 @@ from greenhop_agents.report.plots import LEAST_SHOWN, colour_of, learning, paret
 from greenhop_agents.report.plots_hubs import flows
 from greenhop_agents.report.tables import line_of, sentence, short_table, table_rows
 from greenhop_agents.report.write import PUBLISHED, markdown, publish, write_report
+from tests.browser import CHROMIUM, QUIET, needs_chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
-)  # fmt: skip
 AGENTS = {"stay": (1, 130.0), "price_follow": (1, 100.0), "mpc": (1, 84.0), "sb3_ppo": (3, 92.0)}
 
 
@@ -135,9 +131,17 @@ def test_tables_hold_the_same_agents_and_the_failures(results: Results) -> None:
 def test_the_page_needs_nothing_but_itself(folder: Path) -> None:
     page = (folder / "report.html").read_text(encoding="utf-8")
     outside = re.sub(r"data:image/svg\+xml;base64,[\w+/=]+", "", page)
-    assert not re.search(r"(src|href)=|https?:|@import|url\(", outside.replace("src=''", ""))
+    assert re.findall(r"(?:src|href)=(\S*?)[\s>]", outside.replace("src=''", "")) == ['"replay.html"']
+    assert not re.search(r"https?:|@import|url\(", outside)
     assert page.count("<figure") == page.count("base64,") == len(list((folder / "figures").glob("*.svg")))
     assert "out of &lt;luck&gt;" in page
+
+
+def test_the_replay_beside_the_page_holds_the_recorded_weeks(folder: Path, results: Results) -> None:
+    text = (folder / "replay.html").read_text(encoding="utf-8")
+    data = json.loads(re.findall(r'<script type="application/json" id="data">(.*?)</script>', text)[0])
+    assert [policy["name"] for policy in data["policies"]] == list(results.weeks)
+    assert data["policies"][0]["series"]["cost_cny"] == results.weeks["price_follow"]["cost_cny"]
 
 
 def test_every_figure_is_there_as_png_and_svg(folder: Path) -> None:
@@ -274,11 +278,6 @@ def screenshot(url: str, path: Path, wait_ms: int = 0) -> Image.Image:
     subprocess.run([*command, url], check=True, capture_output=True, timeout=90)
     with Image.open(path) as picture:
         return picture.convert("RGB")
-
-
-def needs_chromium() -> None:
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium to look at the page with")
 
 
 @pytest.mark.slow

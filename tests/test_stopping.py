@@ -106,6 +106,38 @@ def test_a_stop_ends_the_workers_too_and_says_one_word(
         wait_for(lambda: not members(process.pid))
 
 
+BENCHMARK = (
+    "benchmark=smoke", "output=out", "benchmark.agents=[stay,greenest]",
+    "benchmark.one_by_one=[stay,greenest,price_follow]", "benchmark.episodes=80", "benchmark.bound=false",
+    "benchmark.weeks=[]", "workers=2",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to see processes")
+def test_a_benchmark_stopped_by_sigterm_keeps_what_is_done_and_goes_on_from_there(tmp_path: Path) -> None:
+    def done() -> dict[str, float]:
+        return {path.name: path.stat().st_mtime for path in (tmp_path / "out" / "jobs").glob("*.json")}
+
+    command = (str(SCRIPTS / "benchmark.py"), *BENCHMARK)
+    with running(tmp_path, *command) as process:
+        wait_for(lambda: len(done()) >= 3 or process.poll() is not None, 120.0)
+        process.send_signal(signal.SIGTERM)
+        printed, said = process.communicate(timeout=60)
+        assert (process.returncode, printed) == (143, "")
+        assert "Traceback" not in said
+        assert said.splitlines()[-1] == "terminated"
+        wait_for(lambda: not members(process.pid))
+    kept = done()
+    assert 3 <= len(kept) < 240
+    with running(tmp_path, *command) as process:
+        printed, said = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    assert "report.html" in printed
+    assert len(done()) == 240
+    assert kept.items() <= done().items()  # none of them was run again
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to see processes")
 def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     (tmp_path / "work.py").write_text(WORKING)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import silu
 
 from greenhop.episode.decoders.base import split_action
-from greenhop.episode.simulator import Simulator, build_simulator
+from greenhop.episode.simulator import Simulator, build_simulator, shapes_of
 from greenhop.gym.hub_views import hub_views
 from greenhop.scenario.config import ScenarioConfig
 from greenhop.scenario.find import load_scenario
+from greenhop.world.bank import WorldBank
+from greenhop_agents.learners.hub_graph import Ends, build_graph
+from greenhop_agents.learners.layout import build_layout
 from greenhop_agents.learners.networks import (
+    Messages,
     NetworkConfig,
     build_actor,
     build_critic,
     entropy,
     log_prob,
 )
-from tests.sims import day_sim
 
 BATCH = 3
 
@@ -91,12 +97,82 @@ def test_renumbering_regions_leaves_the_value_alone(pair_of_tri3: tuple[Simulato
     torch.testing.assert_close(twin(permuted_obs(a, obs, orders(a, b))), critic(obs), atol=1e-5, rtol=1e-4)
 
 
-def test_the_same_weights_run_on_another_number_of_regions(pair_of_tri3: tuple[Simulator, Simulator]) -> None:
-    sim = day_sim("hub10")
-    actor = build_actor(pair_of_tri3[0], NetworkConfig(width=16))
-    other = build_actor(sim, NetworkConfig(width=16))
-    other.load_state_dict(actor.state_dict())
-    assert other.act(torch.randn(BATCH, sim.obs_size)).shape == (BATCH, sim.action_size)
+SHIPPED = ("pair2", "tri3", "hub10", "hub10-outage", "hub10-direct", "hub10-15min", "hub12", "city57")
+
+
+def worldless(name: str, *overrides: str) -> Simulator:
+    """A scenario without its weather: all that a network is built from."""
+    scenario = load_scenario(name, ["episode.length_h=24", *overrides])
+    params, decoder, observer = shapes_of(scenario)
+    return Simulator(scenario, params, cast(WorldBank, None), decoder, observer)
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, dict[str, Tensor]]:
+    torch.manual_seed(0)
+    sim, small = worldless("tri3"), NetworkConfig(width=16, message_width=8)
+    return {"actor": shaken(build_actor(sim, small)).state_dict(), "critic": build_critic(sim, small).state_dict()}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_one_set_of_weights_runs_in_every_shipped_scenario(name: str, weights: dict[str, dict[str, Tensor]]) -> None:
+    sim, small = worldless(name), NetworkConfig(width=16, message_width=8)
+    actor, critic = build_actor(sim, small), build_critic(sim, small)
+    actor.load_state_dict(weights["actor"])
+    critic.load_state_dict(weights["critic"])
+    obs = torch.randn(BATCH, sim.obs_size)
+    (mean, log_std), value = actor(obs), critic(obs)
+    assert mean.shape == (BATCH, sim.action_size)
+    assert log_std.shape == (sim.action_size,)
+    assert value.shape == (BATCH,)
+    assert mean.std() > 0.05
+
+
+def test_a_pool_or_an_account_that_a_scenario_lacks_is_a_feature_of_zero() -> None:
+    torch.manual_seed(0)
+    few, all_of_them = worldless("pair2"), worldless("pair2", "+pools.ai_legacy={idle_share: 0.1, capacity_share: 0.0}")
+    assert len(all_of_them.params.pools) == len(few.params.pools) + 1
+    actor, twin = (build_actor(sim, NetworkConfig(width=16)) for sim in (few, all_of_them))
+    twin.load_state_dict(shaken(actor).state_dict())
+    obs = torch.randn(BATCH, few.obs_size)
+    part = few.observer.split(obs)
+    at = few.observer.slices()["region.pressure"].start + all_of_them.params.pools.index("ai_legacy")
+    part["region"] = torch.cat((part["region"][..., :at], torch.zeros(BATCH, 2, 1), part["region"][..., at:]), -1)
+    torch.testing.assert_close(twin.act(torch.cat([x.flatten(1) for x in part.values()], 1)), actor.act(obs))
+
+
+def test_slots_of_a_bin_add_up_and_leads_between_two_known_ones_share_between_them() -> None:
+    sim = worldless("pair2", "deferrable.ai_training.quantum_h=2", "forecast.leads_h=[1,3,24]")
+    layout = build_layout(sim.params, sim.observer, sim.scenario.forecast.leads_h)
+    used = int(sim.params.slots_used[1].sum())
+    slots = layout.slots.reshape(3, -1, 3, 4)
+    assert used == 13
+    assert layout.slots.sum(1).eq(1.0).all()
+    assert slots[1, :used, 1].sum(0).tolist() == [4.0, 3.0, 3.0, 3.0]
+    torch.testing.assert_close(layout.leads[:, 1], torch.tensor([0.5, 0.5, 0.0]))  # two hours ahead
+    torch.testing.assert_close(layout.leads[:, 5], torch.tensor([0.0, 0.0, 1.0]))
+
+
+def test_picking_and_adding_tell_the_same_as_the_matrix_of_ends(pair_of_tri3: tuple[Simulator, Simulator]) -> None:
+    ends = Ends(pair_of_tri3[0].params)
+    links, regions = torch.randn(len(ends.source), 4, 5), torch.randn(ends.at.shape[1], 4, 5)
+    quick = ends.tell(links.clone(), regions), ends.hear(links)
+    ends.small = False
+    torch.testing.assert_close((ends.tell(links, regions), ends.hear(links)), quick)
+
+
+def test_a_round_of_messages_is_the_formula_it_names(pair_of_tri3: tuple[Simulator, Simulator]) -> None:
+    torch.manual_seed(0)
+    graph, h = build_graph(pair_of_tri3[0]), torch.randn(3, 4, 16)
+    round_ = Messages(16, 8, graph.link_features)
+    available, source, target = torch.rand(6, 4), graph.ends.source, graph.ends.target - 3
+    links = torch.cat((available.unsqueeze(-1), graph.static_link.unsqueeze(1).expand(-1, 4, -1)), -1)
+    message = silu(round_.source(h[source]) + round_.target(h[target]) + round_.link(links))
+    zero = torch.zeros(3, 4, 8)
+    entering, leaving = zero.index_add(0, target, message), zero.index_add(0, source, message)
+    everyone = h.mean(0, keepdim=True).expand_as(h)
+    mixed = round_.norm(round_.update(torch.cat((h, entering, leaving, everyone), -1)))
+    torch.testing.assert_close(round_(h, available, graph), h + round_.out(silu(mixed)))
 
 
 @pytest.mark.parametrize("kind", ["region", "mlp"])

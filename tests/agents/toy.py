@@ -41,8 +41,10 @@ class Toy:
         )
     )
     decoder: Any = field(default_factory=lambda: SimpleNamespace(parts={"force": (1, 1)}))
+    scenario: Any = field(default_factory=lambda: SimpleNamespace(decoder=SimpleNamespace(name="toy")))
     obs_size: int = 3
     action_size: int = 1
+    telemetry: None = None
 
     def __post_init__(self) -> None:
         angle = torch.arange(STARTS) * 2.399963  # golden angle: starts spread over the disc

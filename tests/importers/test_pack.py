@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from greenhop.world.given import complete_weeks, pack_checksum, split_of, week_d
 from greenhop.world.pack import ARRAYS, MANIFEST, WAITING, Manifest, SplitPlan, load_pack, save_pack
 from greenhop.world.year import WorldYear, generate_year
 from tests.importers.writers import START, hours, table, tidy
+from tests.killing import kill_often
 
 WEEKS = 12
 N = WEEKS * 168
@@ -310,6 +312,33 @@ def test_a_pack_killed_while_it_is_written_over_another_is_all_of_the_old_or_all
     assert len(seen) > 6  # both drafts, their renames and the sweep
     assert before == len(seen)
     assert not list(tmp_path.glob(f".{MANIFEST}.*{WAITING}"))
+
+
+WRITER = """
+import sys
+from pathlib import Path
+import numpy as np
+from greenhop.world.pack import RegionClock, SplitPlan, info_of, save_pack
+
+def write(number):
+    series = {"a/price_cny_per_mwh": np.full(50_400, number, np.float32)}
+    infos = {name: info_of(x, "a", "price_cny_per_mwh", 0, 0) for name, x in series.items()}
+    rest = {"splits": SplitPlan(), "regions": {"a": RegionClock()}, "arrays": infos, "sources": [{}]}
+    save_pack(Path(sys.argv[1]), series, created_with="test", **rest)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="forks")
+def test_packs_killed_at_any_moment_are_whole_and_no_older_than_the_last_finished_one(
+    tmp_path: Path, kills: int
+) -> None:
+    for done in kill_often(WRITER, kills, str(tmp_path)):
+        if not (tmp_path / MANIFEST).is_file():
+            assert not done
+            continue
+        [number] = np.unique(load_pack(tmp_path).arrays["a/price_cny_per_mwh"]).tolist()
+        assert number >= max(done, default=0)
+    assert (tmp_path / MANIFEST).is_file()
 
 
 def test_a_scenario_must_name_a_pack_that_is_there_and_fits(folder: Path, tmp_path: Path) -> None:

@@ -7,16 +7,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from greenhop.errors import ConfigError, SolverError
+from greenhop.lp import solve as module
 from greenhop.lp.bound import bound
 from greenhop.lp.model import build
 from greenhop.lp.replay import plan_of, replay
-from greenhop.lp.solve import Options, Solver, solve
+from greenhop.lp.solve import Options, Solver, available_solvers, solve
 from greenhop.lp.window import Terminal, episode_terminal, make_window
 from greenhop.physics.params import Params
 from greenhop.physics.state import Row
+from greenhop_agents.base.cli import check_shared
+from greenhop_agents.benchmark.plan import benchmark_of
 from tests.lp.windows import Case, random_case, scenario_case, tiny_case, tiny_params, world_case
+
+BENCHMARK = {"name": "test", "agents": ["stay"], "seeds": [0], "episodes": 1}
 
 
 @pytest.mark.parametrize("solver", ["ipx", "simplex"])
@@ -31,6 +37,26 @@ def test_changing_numbers_in_place_equals_a_fresh_solve(solver: str) -> None:
     for lp in programmes:
         kept.set(lp)
         assert lp.objective_cny(kept.run().x) == pytest.approx(lp.objective_cny(solve(lp).x), rel=1e-7)
+
+
+def test_a_solver_that_the_wheel_lacks_is_refused_and_the_others_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = available_solvers()
+    assert {"ipx", "simplex", "pdlp"} <= set(there)
+    monkeypatch.setattr(module, "available_solvers", lambda: ("ipx", "simplex"))
+    said = r"solver 'hipo' is not part of the installed highspy; available: ipx, simplex"
+    with pytest.raises(ConfigError, match=said):
+        Solver(Options(solver="hipo"))
+    with pytest.raises(ConfigError, match=rf"^solver\.name = 'hipo': {said}"):
+        check_shared({"solver": {"name": "hipo"}}, "bound.yaml")
+    with pytest.raises(ConfigError, match=rf"^solver = 'hipo': {said}"):
+        benchmark_of(OmegaConf.create({"benchmark": {**BENCHMARK, "solver": "hipo"}}))
+
+
+@pytest.mark.parametrize("solver", available_solvers())
+def test_every_solver_that_is_offered_solves(solver: str) -> None:
+    lp = build(make_window(*scenario_case("pair2", 0, steps=4)))
+    options = Options(solver=solver, tolerance=1e-6)  # type: ignore[arg-type]
+    assert lp.objective_cny(solve(lp, options).x) == pytest.approx(lp.objective_cny(solve(lp).x), rel=1e-4)
 
 
 def test_a_window_of_another_shape_is_loaded_anew() -> None:

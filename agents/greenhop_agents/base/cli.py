@@ -19,7 +19,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from greenhop.errors import ConfigError, GreenhopError, one_line
 from greenhop.files import write_json as write_whole
@@ -35,11 +35,27 @@ UNUSABLE = {  # what a disk or folder of the user's can answer
     for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "ENOTDIR", "EISDIR", "ENAMETOOLONG", "EIO")
     if hasattr(errno, name)
 }
+FILES = ("json", "csv", "replay")  # keys that name a file to write
 OWN_FILE = "scenario=path/to/own.yaml takes a file of your own; scenario.KEY=VALUE sets any key of its schema."
 _typed: list[str] = []  # the command and its arguments, as they were given
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy and torch take alike
+
+
+def _there(solver: str) -> str:
+    if solver != "ipx":  # which every HiGHS has; looking takes its import
+        from greenhop.lp.solve import check_solver
+
+        try:
+            check_solver(solver)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+    return solver
+
+
+Solver = Annotated[str, Field(pattern="^(ipx|simplex|hipo|pdlp)$"), AfterValidator(_there)]
+"""An algorithm that the installed HiGHS has; the names are those of `greenhop.lp.solve.SolverName`."""
 
 
 class Shared(Limited):
@@ -49,9 +65,9 @@ class Shared(Limited):
 
 
 class SolverSettings(Shared):
-    """`solver.*`; the names are those of `greenhop.lp.solve.SolverName`."""
+    """`solver.*`."""
 
-    name: Annotated[str, Field(pattern="^(ipx|simplex|hipo|pdlp)$")] = "ipx"
+    name: Solver = "ipx"
     """Algorithm of HiGHS."""
     time_limit_s: Positive = 3600.0
     """Longest time for one bound, s."""
@@ -119,6 +135,10 @@ class Settings(Shared):
     """Folder or file that is written."""
     json_path: str | None = Field(default=None, alias="json")
     """File that also gets the records printed; null: none."""
+    csv: str | None = None
+    """File that gets the first episode of every policy, hub by hub and step by step; null: none."""
+    replay: str | None = None
+    """Page that plays the first episode of every policy in a browser; null: none."""
     validation: ValidationSettings = ValidationSettings()
     """The held-out episodes that choose the best policy on the way."""
     agent: AgentSettings = AgentSettings()
@@ -254,7 +274,8 @@ def checked_settings(config: DictConfig, config_name: str) -> DictConfig:
     checked = check_shared(own, f"{config_name}.yaml").model_dump(by_alias=True, exclude_unset=True)
     if "scenario" in config:
         scenario_of(config)
-    check_json_path(config.get("json"))
+    for key in FILES:
+        check_file_path(key, config.get(key))
     merged = OmegaConf.merge(config, checked)
     assert isinstance(merged, DictConfig)
     return merged
@@ -306,17 +327,17 @@ def pick_device(name: str) -> str:
     return name
 
 
-def check_json_path(path: str | None) -> None:
-    """Refuse an output path that cannot be written before any work is done."""
+def check_file_path(key: str, path: str | None) -> None:
+    """Refuse an output path, the value of `key`, that cannot be written before any work is done."""
     if path is None:
         return
     folder = Path(path).resolve().parent
     if not folder.is_dir():
-        raise ConfigError(f"json = {path!r}: the folder {folder} does not exist")
+        raise ConfigError(f"{key} = {path!r}: the folder {folder} does not exist")
     if Path(path).is_dir():
-        raise ConfigError(f"json = {path!r} is a folder; name a file")
+        raise ConfigError(f"{key} = {path!r} is a folder; name a file")
     if not os.access(folder, os.W_OK):
-        raise ConfigError(f"json = {path!r}: the folder {folder} is not writable")
+        raise ConfigError(f"{key} = {path!r}: the folder {folder} is not writable")
 
 
 def write_json(path: str | None, data: Any) -> None:

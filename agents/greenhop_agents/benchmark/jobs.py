@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,25 +25,22 @@ from omegaconf import OmegaConf
 from greenhop import __version__
 from greenhop.cache import key_of
 from greenhop.episode.simulator import Simulator, build_simulator
-from greenhop.episode.snapshot import Snapshot, snapshot
 from greenhop.errors import GreenhopError, one_line
 from greenhop.files import write_text
 from greenhop.lp.bound import bound
-from greenhop.lp.replay import replayed
 from greenhop.lp.solve import Options
 from greenhop.scenario.config import Split, parse_scenario
 from greenhop_agents.policies.policy import Policy
 from greenhop_agents.policies.rules import PriceFollow
 from greenhop_agents.scoring.bounds import episode_window, plan_totals
-from greenhop_agents.scoring.episodes import walk
 from greenhop_agents.scoring.evaluate import evaluate
+from greenhop_agents.scoring.series import plan_series, policy_series
 from greenhop_agents.shelf.find import find_policy
 from greenhop_agents.shelf.runs import git_commit
 
 BOUND = "bound"  # the clairvoyant plan, where a policy is named
 REFERENCE = "price_follow"
 REFERENCE_EPISODES = 128  # training episodes that price following is measured on, for learning curves
-DIGITS = 6  # of recorded series
 
 Result = dict[str, Any]
 
@@ -175,27 +172,13 @@ def _bound(spec: Mapping[str, Any], root: Path) -> Result:
         "totals": plan_totals(*window, solved.plan),
     }
     if spec["week"]:
-        steps = replayed(*window, solved.plan)
-        result["week"] = _series(snapshot(window[0], s.row, s.state, s.flows) for s in steps)
+        result["week"] = plan_series(*window, solved.plan)
     return result
 
 
 def _week(spec: Mapping[str, Any], root: Path) -> Result:
     sim = simulator(spec)
-    steps = walk(sim, _policy(spec, root, sim), torch.tensor([spec["start"]]))
-    return {"week": _series(snapshot(sim.params, sim.unpack(s.before)[0], s.after.state, s.flows) for s in steps)}
-
-
-def _series(steps: Iterable[Snapshot]) -> dict[str, Any]:
-    """Every field of the snapshots as a list over time; NaN becomes None."""
-    columns: Sequence[Sequence[Any]] = list(zip(*steps, strict=True))
-    return {name: [_plain(value) for value in column] for name, column in zip(Snapshot._fields, columns, strict=True)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return [None if np.isnan(x) else float(f"{x:.{DIGITS}g}") for x in value.tolist()]
-    return value
+    return {"week": policy_series(sim, _policy(spec, root, sim), spec["start"])}
 
 
 KINDS: dict[str, Callable[[Mapping[str, Any], Path], Result]] = {

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -30,7 +32,7 @@ from greenhop.files import write_text
 from greenhop.scenario.config import Count, Model, Positive, Split, describe, parse_scenario
 from greenhop.scenario.find import config_dir
 from greenhop.scenario.limits import Name
-from greenhop_agents.base.cli import Seed, check_shared, pick_device
+from greenhop_agents.base.cli import Seed, Solver, check_shared, pick_device
 from greenhop_agents.base.overrides import choices, keys_of, own_hydra
 from greenhop_agents.benchmark.executors import ENGINES, Resources, Runner
 from greenhop_agents.benchmark.jobs import BOUND, REFERENCE, Done, Job, Result, store, stored
@@ -62,7 +64,7 @@ class BenchmarkConfig(Model):
     """Whose years the episodes are of."""
     bound: bool = True
     """Whether the certified bound of every episode is solved, which scores need."""
-    solver: Annotated[str, Field(pattern="^(ipx|simplex|hipo|pdlp)$")] = "ipx"
+    solver: Solver = "ipx"
     """Algorithm of HiGHS."""
     time_limit_s: Positive = 7200.0
     """Longest time for one bound, s."""
@@ -182,14 +184,35 @@ def _check_changes(benchmark: BenchmarkConfig, trained: Mapping[str, Any]) -> No
             if key not in known and not key.startswith(("agent.options.", "scenario.")):  # their schemas judge those
                 raise ConfigError(f"{where}.{key}: unknown key{nearest(key, known)}")
         if "scenario" in changes:
-            changed = OmegaConf.to_container(OmegaConf.merge(trained, changes["scenario"]))
-            parse_scenario(cast(dict[str, Any], changed), where)
+            changed = _merged(where, {"scenario": trained}, {"scenario": changes["scenario"]})
+            parse_scenario(changed["scenario"], where)
+
+
+def _merged(where: str, *parts: Any) -> dict[str, Any]:
+    """Configurations laid one over the other, the last on top.
+
+    Raises:
+        ConfigError: a list stands where a mapping was, or an interpolation leads nowhere.
+    """
+    try:
+        data = OmegaConf.to_container(OmegaConf.merge(*parts), resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{one_line(error)}; in {where}") from None
+    assert isinstance(data, dict)
+    return {str(key): value for key, value in data.items()}
 
 
 def agent_config(name: str) -> dict[str, Any] | None:
     """The training configuration with this agent; None for what needs no training."""
     if not (config_dir() / "agent" / f"{name}.yaml").is_file():
         return None
+    data = deepcopy(_composed(name))
+    return data if data["agent"]["kind"] in algorithm_names() else None
+
+
+@cache
+def _composed(name: str) -> dict[str, Any]:
+    """The training configuration of a shipped agent, which Hydra takes a tenth of a second for."""
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             composed = compose("train", overrides=[f"agent={name}", "output=."])
@@ -197,7 +220,7 @@ def agent_config(name: str) -> dict[str, Any] | None:
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{one_line(error)}; in agent {name}") from None
     assert isinstance(data, dict)
-    return {str(k): v for k, v in data.items()} if data["agent"]["kind"] in algorithm_names() else None
+    return {str(key): value for key, value in data.items()}
 
 
 def _check_policy(name: str, setting: Setting) -> None:
@@ -217,11 +240,10 @@ def _training_job(config: DictConfig, benchmark: BenchmarkConfig, name: str, see
         "device": pick_device(config.device),
     }
     theirs = {key: value for key, value in base.items() if key not in ours}
-    merged = OmegaConf.merge(theirs, ours, benchmark.train.get(name, {}))
-    data = OmegaConf.to_container(merged, resolve=True)
-    assert isinstance(data, dict)
-    data = {str(k): v for k, v in data.items() if k not in NOT_OURS}
-    check_shared(data, f"benchmark.train.{name}" if name in benchmark.train else f"agent {name}")
+    where = f"benchmark.train.{name}" if name in benchmark.train else f"agent {name}"
+    merged = _merged(where, theirs, ours, benchmark.train.get(name, {}))
+    data = {key: value for key, value in merged.items() if key not in NOT_OURS}
+    check_shared(data, where)
     check_agent(data["agent"])
     return Job("train", f"{name}-s{seed}", {"config": data, "run": f"{name}-s{seed}-{key_of(json.dumps(data))[:8]}"})
 

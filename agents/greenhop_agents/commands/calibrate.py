@@ -21,6 +21,7 @@ def main(config: DictConfig) -> None:
     from rich.console import Console
 
     from greenhop.episode.simulator import build_simulator
+    from greenhop_agents.base.overrides import own_hydra
     from greenhop_agents.base.progress import progress_bar
     from greenhop_agents.studies.calibration import checks, direct_saving, facts, ladder, measure
 
@@ -31,7 +32,8 @@ def main(config: DictConfig) -> None:
         measured = measure(sim, starts, bounds, config.workers, progress)
     values = {**facts(sim), **ladder(sim, measured)}
     if config.direct:
-        other = build_simulator(config.direct, config.split)
+        with own_hydra():
+            other = build_simulator(config.direct, config.split)
         with progress_bar(f"bounds of {config.direct}", "episode") as progress:
             values["direct_saving"] = direct_saving(other, starts[: config.direct_bounds], config.workers, progress)
     found = checks(values)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from greenhop_agents.base.cli import check_json_path, write_json
+from greenhop_agents.base.cli import check_file_path, write_json
 from greenhop_agents.base.stopping import exit_code
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def main(config: DictConfig) -> float | None:
     from greenhop_agents.training.train import resumed
 
     config, console = resumed(config), Console()
-    check_json_path(config.json)
+    check_file_path("json", config.json)
     records: list[dict[str, object]] = []
     results = [train_one(one, console, records) for one in per_seed(config)]
     if join_team().rank:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -21,7 +21,7 @@ from greenhop.episode.simulator import Simulator
 from greenhop.scenario.config import Count
 from greenhop.scenario.limits import Limited
 from greenhop_agents.learners.hub_actor import HubActor, view_shape
-from greenhop_agents.learners.hub_graph import Graph, bid_kinds, build_graph
+from greenhop_agents.learners.hub_graph import Graph, build_graph, build_kinds
 
 HEAD_GAIN = 0.01  # weight of the last layer of an actor at the start
 LOG_2PI = math.log(2.0 * math.pi)
@@ -38,6 +38,8 @@ class NetworkConfig(Limited):
     """Numbers of a hidden layer."""
     layers: Annotated[int, Field(ge=0)] = 2
     """Rounds of messages, or hidden layers."""
+    message_width: Count | None = None
+    """Numbers of a message along a link; null: as many as of a hidden layer."""
     log_std: Annotated[float, Field(ge=-20.0)] = -2.0
     """Logarithm of a bid's standard deviation at the start."""
 
@@ -58,11 +60,12 @@ def cosine(first: float, last: float, done: float) -> float:
     return last + (first - last) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
 
 
-def dense(inputs: int, outputs: int, gain: float = math.sqrt(2.0)) -> nn.Linear:
+def dense(inputs: int, outputs: int, gain: float = math.sqrt(2.0), bias: bool = True) -> nn.Linear:
     """A linear layer with orthogonal weights and zero bias."""
-    layer = nn.Linear(inputs, outputs)
+    layer = nn.Linear(inputs, outputs, bias)
     nn.init.orthogonal_(layer.weight, gain)
-    nn.init.zeros_(layer.bias)
+    if bias:
+        nn.init.zeros_(layer.bias)
     return layer
 
 
@@ -73,85 +76,106 @@ class Messages(nn.Module):
     `h_r ← h_r + D·silu(norm(U·[h_r, Σ_{l into r} m_l, Σ_{l out of r} m_l, mean_r' h_r']))`.
     """
 
-    def __init__(self, width: int, link_features: int) -> None:
+    def __init__(self, width: int, message: int, link_features: int) -> None:
         super().__init__()
-        self.source = dense(width, width, 1.0)
-        self.target = dense(width, width, 1.0)
-        self.link = dense(link_features, width, 1.0)
-        self.update = dense(4 * width, width, 1.0)
+        self.source = dense(width, message, 1.0, bias=False)
+        self.target = dense(width, message, 1.0, bias=False)
+        self.link = dense(link_features, message, 1.0)
+        self.update = dense(2 * width + 2 * message, width, 1.0)
         self.norm = nn.LayerNorm(width)
-        self.out = dense(width, width, 0.5)
+        self.out = dense(width, width, 0.5, bias=False)
+        self.parts = [width, message, message, width]
 
-    def forward(self, h: Tensor, links: Tensor, graph: Graph) -> Tensor:
-        """`h` `[B, R, H]`, `links` `[B, L, E]` → `[B, R, H]`."""
-        source, target = graph.sources.pick(self.source(h)), graph.targets.pick(self.target(h))
-        message = nn.functional.silu(source + target + self.link(links))
-        everyone = h.mean(1, keepdim=True).expand_as(h)
-        parts = (h, graph.targets.sum(message), graph.sources.sum(message), everyone)
-        mixed = self.norm(self.update(torch.cat(parts, dim=-1)))
-        return h + self.out(nn.functional.silu(mixed))  # type: ignore[no-any-return]
+    def forward(self, h: Tensor, available: Tensor, graph: Graph) -> Tensor:
+        """`h` `[R, B, H]`, `available` `[L, B]` → `[R, B, H]`.
+
+        U is applied part by part, to the mean once for all regions; what never changes about a link is one row a batch.
+        """
+        links = _told(self.link.weight, self.link.bias, available, graph.static_link)
+        ends = torch.cat((self.source(h), self.target(h)))
+        leaving, entering = graph.ends.hear(nn.functional.silu(graph.ends.tell(links, ends)))
+        own, into, out, mean = torch.split(self.update.weight, self.parts, 1)
+        flat = h.flatten(0, 1)
+        mixed = torch.addmm(flat @ own.T, entering.flatten(0, 1), into.T)
+        mixed = torch.addmm(mixed, leaving.flatten(0, 1), out.T).view(h.shape)
+        mixed = self.norm(mixed + nn.functional.linear(h.sum(0) / len(h), mean, self.update.bias))
+        return torch.addmm(flat, nn.functional.silu(mixed).flatten(0, 1), self.out.weight.T).view(h.shape)
 
 
 class RegionEncoder(nn.Module):
     """Embeds every region from its own features, its storage, the calendar and what its links tell it.
 
-    The same weights serve every region, link and unit: permuting regions permutes the output, and the module runs on
-    any number of them.
+    The same weights serve every region, link and unit: permuting regions permutes the output, and they run in any
+    scenario.
     """
 
-    def __init__(self, graph: Graph, width: int, layers: int) -> None:
+    def __init__(self, graph: Graph, config: NetworkConfig) -> None:
         super().__init__()
+        width, message = config.width, config.message_width or config.width
         self.embed = dense(graph.region_features, width)
         self.norm = nn.LayerNorm(width)
-        self.rounds = nn.ModuleList(Messages(width, graph.link_features) for _ in range(layers))
+        self.rounds = nn.ModuleList(Messages(width, message, graph.link_features) for _ in range(config.layers))
 
-    def forward(self, obs: Tensor, graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
-        """`[B, O]` → regions `[B, R, H]`, links `[B, L, E]`, units `[B, U, N]`."""
-        regions, links, units = graph.features(obs)
-        h = nn.functional.silu(self.norm(self.embed(regions)))
+    def forward(self, obs: Tensor, graph: Graph) -> tuple[Tensor, dict[str, Tensor]]:
+        """`[B, O]` → regions `[R, B, H]`, and what is observed of links `[L, B]` and units `[U, B]`."""
+        regions, others = graph.observed(obs)
+        observed, static = graph.weights_of(self.embed.weight)
+        fixed = nn.functional.linear(graph.static_region, static, self.embed.bias).unsqueeze(1)
+        h = nn.functional.silu(self.norm(nn.functional.linear(regions, observed) + fixed))
         for messages in self.rounds:
-            h = messages(h, links, graph)
-        return h, links, units
+            h = messages(h, others["link"], graph)
+        return h, others
 
 
 class RegionActor(nn.Module):
     """Bids `[B, A]` from region embeddings: a head for regions, one for storage units and one for links."""
 
-    def __init__(self, graph: Graph, width: int, layers: int) -> None:
+    def __init__(self, graph: Graph, config: NetworkConfig) -> None:
         super().__init__()
         self.graph = graph
-        self.encoder = RegionEncoder(graph, width, layers)
-        per = graph.outputs()
-        extra = {"region": 0, "unit": graph.unit_features, "link": width + graph.link_features}
-        self.heads = nn.ModuleDict({axis: _head(width + extra[axis], width, n) for axis, n in per.items()})
+        self.encoder = RegionEncoder(graph, config)
+        width = config.width
+        seen = {"region": width, "unit": width + graph.unit_features, "link": 2 * width + graph.link_features}
+        self.heads = nn.ModuleDict({axis: _head(seen[axis], width, n) for axis, n in graph.width.items()})
 
     def forward(self, obs: Tensor) -> Tensor:
         """`[B, O]` → `[B, A]`."""
-        h, links, units = self.encoder(obs, self.graph)
-        return self.graph.flat({axis: head(self._seen(axis, h, links, units)) for axis, head in self.heads.items()})
+        h, others = self.encoder(obs, self.graph)
+        return self.graph.flat({axis: self._bids(axis, h, others) for axis in self.heads})
 
-    def _seen(self, axis: str, h: Tensor, links: Tensor, units: Tensor) -> Tensor:
-        """What the head of an axis sees."""
-        if axis == "unit":
-            return torch.cat((self.graph.units.pick(h), units), -1)
-        if axis == "link":
-            return torch.cat((self.graph.sources.pick(h), self.graph.targets.pick(h), links), -1)
-        return h
+    def _bids(self, axis: str, h: Tensor, others: dict[str, Tensor]) -> Tensor:
+        """`[axis, B, n]`: the outputs of a head that are bids in this scenario."""
+        head: Any = self.heads[axis]
+        first, activation, last = head
+        at, chosen = self.graph.at(axis, h), self.graph.bids(axis)
+        regions, rest = torch.split(first.weight, [at.shape[-1], first.in_features - at.shape[-1]], 1)
+        hidden = nn.functional.linear(at, regions, first.bias if axis == "region" else None)
+        if axis != "region":
+            hidden = hidden + _told(rest, first.bias, others[axis], self.graph.static(axis))
+        return nn.functional.linear(activation(hidden), last.weight[chosen], last.bias[chosen])
 
 
 class RegionCritic(nn.Module):
     """Value `[B]`: the mean over regions of a value of each embedding."""
 
-    def __init__(self, graph: Graph, width: int, layers: int) -> None:
+    def __init__(self, graph: Graph, config: NetworkConfig) -> None:
         super().__init__()
         self.graph = graph
-        self.encoder = RegionEncoder(graph, width, layers)
-        self.head = _head(width, width, 1)
+        self.encoder = RegionEncoder(graph, config)
+        self.head = _head(config.width, config.width, 1)
 
     def forward(self, obs: Tensor) -> Tensor:
         """`[B, O]` → `[B]`."""
-        h, _, _ = self.encoder(obs, self.graph)
-        return self.head(h).squeeze(-1).mean(-1)  # type: ignore[no-any-return]
+        h, _ = self.encoder(obs, self.graph)
+        first, activation, last = self.head
+        return last(activation(first(h)).mean(0)).squeeze(-1)  # type: ignore[no-any-return]
+
+
+def _told(weight: Tensor, bias: Tensor, now: Tensor, static: Tensor) -> Tensor:
+    """`[N, B, H]`: a layer applied to links or units, of which one number `now` `[N, B]` changes, first."""
+    first, rest = torch.split(weight, [1, static.shape[1]], 1)
+    fixed = nn.functional.linear(static, rest, bias).unsqueeze(1)
+    return torch.baddbmm(fixed, now.unsqueeze(-1), first.T.expand(len(static), 1, -1))
 
 
 def _head(inputs: int, width: int, outputs: int, gain: float = HEAD_GAIN) -> nn.Sequential:
@@ -174,7 +198,7 @@ class Constant(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """`[B, O]` → `[B, A]`."""
-        return self.bid.expand(len(obs), -1)
+        return self.bid.expand(obs.shape[0], -1)
 
 
 class FlatCritic(nn.Module):
@@ -192,12 +216,12 @@ class FlatCritic(nn.Module):
 class Actor(nn.Module):
     """A Gaussian over bids `[B, A]` with a state-independent log standard deviation for every kind of bid."""
 
-    def __init__(self, mean: nn.Module, kind_of: Tensor, log_std: float) -> None:
+    def __init__(self, mean: nn.Module, kind_of: Tensor, kinds: int, log_std: float) -> None:
         super().__init__()
         self.mean = mean
         self.register_buffer("kind_of", kind_of, persistent=False)  # [A] which entry of log_std an action uses
         self.kind_of: Tensor
-        self.log_std = nn.Parameter(torch.full((int(kind_of.max()) + 1,), log_std))
+        self.log_std = nn.Parameter(torch.full((kinds,), log_std))
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """`[B, O]` → mean `[B, A]` and log standard deviation `[A]` of the bid."""
@@ -229,12 +253,12 @@ def build_actor(sim: Simulator, config: NetworkConfig) -> Actor:
     elif config.kind == "constant":
         body = Constant(sim.action_size)
     else:
-        body = RegionActor(build_graph(sim), config.width, config.layers)
-    return Actor(body, bid_kinds(sim.decoder.parts), config.log_std).to(sim.params.device)
+        body = RegionActor(build_graph(sim), config)
+    return Actor(body, *build_kinds(sim), config.log_std).to(sim.params.device)
 
 
 def build_critic(sim: Simulator, config: NetworkConfig) -> nn.Module:
     """A critic for the shapes of a scenario, on its device."""
     if config.kind != "region":
         return FlatCritic(sim.obs_size, config.width, config.layers).to(sim.params.device)
-    return RegionCritic(build_graph(sim), config.width, config.layers).to(sim.params.device)
+    return RegionCritic(build_graph(sim), config).to(sim.params.device)

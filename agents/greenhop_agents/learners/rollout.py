@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from greenhop.compiler.unroll import UnrollError
 from greenhop.engines.compiled import to_compile
 from greenhop.engines.differentiable import CompiledOutcome, Step
 from greenhop.engines.engine import tick
-from greenhop.episode.carry import Carry, choose, random_start
+from greenhop.episode.carry import Carry, carry_of, choose, random_start
 from greenhop.episode.simulator import Simulator
 from greenhop.physics.state import State
 
@@ -137,19 +138,19 @@ def advance(sim: Simulator, fleet: Fleet, action: Tensor, step: Step) -> tuple[F
 
 def detach(fleet: Fleet) -> Fleet:
     """The same fleet, cut off from the gradient."""
-    state = State(*(x.detach() for x in fleet.carry.state))
-    return replace(fleet, carry=Carry(state, fleet.carry.packed), obs=fleet.obs.detach())
+    return replace(fleet, carry=carry_of(Tensor.detach, fleet.carry), obs=fleet.obs.detach())
 
 
 def tensors_of(fleet: Fleet) -> list[Tensor]:
     """Everything of a fleet that a step changes on the device."""
-    return [*fleet.carry.state, fleet.carry.packed, fleet.obs, fleet.episode]
+    return [*tree_leaves(fleet.carry), fleet.obs, fleet.episode]
 
 
 def fleet_state(fleet: Fleet) -> dict[str, Any]:
     """Everything a checkpoint needs to go on with these episodes."""
     return {
         "state": dict(fleet.carry.state._asdict()),
+        "past": [dict(state._asdict()) for state in fleet.carry.past],
         "obs": fleet.obs,
         "t": torch.from_numpy(fleet.t),
         "env": fleet.env,
@@ -161,7 +162,9 @@ def fleet_state(fleet: Fleet) -> dict[str, Any]:
 def restore_fleet(sim: Simulator, data: Mapping[str, Any]) -> Fleet:
     """The fleet that `fleet_state` described; the present rows are read again from the world."""
     device = sim.params.device
-    state = State(**{name: x.to(device) for name, x in data["state"].items()})
+    kept = (data["state"], *data.get("past", ()))
+    state, *past = (State(**{name: x.to(device) for name, x in each.items()}) for each in kept)
     packed = sim.bank.table.index_select(0, state.world_row + state.t)
     env, episode = data["env"].to(device), data["episode"].to(device)
-    return Fleet(Carry(state, packed), data["obs"].to(device), data["t"].numpy(), env, episode, data["seed"])
+    carry = Carry(state, packed, tuple(past))
+    return Fleet(carry, data["obs"].to(device), data["t"].numpy(), env, episode, data["seed"])

@@ -27,6 +27,8 @@ class CompiledPolicy:
     def __init__(self, policy: Policy, sim: Simulator, num_envs: int) -> None:
         if not isinstance(policy, ActionPolicy):
             raise ConfigError(f"compile=true needs a network from observations to actions, which {policy.name} is not")
+        if sim.telemetry is not None:
+            raise ConfigError("compile=true knows full telemetry only: leave it out, or observation.telemetry")
         self.name, self._act = policy.name, torch.compile(policy.act, fullgraph=True, dynamic=False)
         (carry, action), table, layout = examples(sim, 1), sim.bank.table, outside_of(sim)
 

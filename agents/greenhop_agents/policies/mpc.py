@@ -13,6 +13,9 @@ included), reads the present row exactly and later rows from an outlook, and end
   α = 1 fits where one day is like the next: a peak that pays today will pay tomorrow. α = 0, the whole fee, fits where
   high peaks come from single calm days. It is tuned on validation weeks, see `FEE_POWER` and docs/baselines.md.
 
+What it knows of the present is what is reported. Where that is not all of it (`observation.telemetry`), it takes the
+report for the present, and the sites keep its plan as `paced` says: from what they have themselves.
+
 Where the deadline clock stands as it stood a cycle before, the programme's columns, rows and places of coefficients are
 taken from then and only its numbers (costs, bounds, right-hand sides, PUE coefficients) are computed. HiGHS gets the
 programme whole, and the last basis moved along.
@@ -23,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from time import process_time
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +35,7 @@ from torch import Tensor
 from greenhop.arrays import Ints
 from greenhop.episode.carry import Carry
 from greenhop.episode.simulator import Simulator
+from greenhop.episode.telemetry import GAUGES
 from greenhop.errors import ConfigError
 from greenhop.lp.coarse import coarsen, spans
 from greenhop.lp.model import Pattern, build
@@ -41,9 +46,11 @@ from greenhop.physics.objectives import raised
 from greenhop.physics.params import Params
 from greenhop.physics.state import Dispatch, Plan, Row, State
 from greenhop.scenario.join import build_params
+from greenhop_agents.policies.on_site import paced
 from greenhop_agents.policies.outlook import ForecastOutlook, Outlook, PerfectOutlook
 from greenhop_agents.policies.policy import Policy
 
+Batch = TypeVar("Batch", State, Row)
 FEE_POWER = {"pair2": 1.0}  # α by scenario, tuned on weeks of split `val`; 0 elsewhere
 
 
@@ -133,18 +140,23 @@ class Mpc:
 
     def decide(self, sim: Simulator, carry: Carry) -> Plan:
         """Solve the window of every environment."""
-        states = [_one(carry.state, i) for i in range(len(carry.state.t))]
-        plans = [self._decide(sim, i, state) for i, state in enumerate(states)]
+        told = sim.reported(carry)
+        plans = [self._decide(sim, i, _one(told.state, i), _one(told.row, i)) for i in range(len(carry.state.t))]
+        if (telemetry := sim.telemetry) is not None:
+            plans = [paced(self._params, telemetry, _one(carry.state, i), plan) for i, plan in enumerate(plans)]
         return stack(plans, carry.packed)
 
-    def _decide(self, sim: Simulator, i: int, state: State) -> Plan:
+    def _decide(self, sim: Simulator, i: int, state: State, row: Row) -> Plan:
         began = process_time()
         if i not in self._controllers:
             self._controllers[i] = Controller(self._params, self.settings, self._patterns)
         horizon = round(self.settings.horizon_h / self._params.dt_h)
         steps = min(horizon, self._params.steps - int(state.t[0]))
         rows = self._outlook.rows(sim, int(state.world_row[0] + state.t[0]), steps)
-        plan = self._controllers[i].decide(state, rows)
+        if sim.telemetry is None:
+            plan = self._controllers[i].decide(state, rows)
+        else:
+            plan = self._controllers[i].decide(state, _reported(rows, row))
         self.seconds.append(process_time() - began)
         return plan
 
@@ -161,10 +173,15 @@ def stack(plans: list[Plan], like: Tensor) -> Plan:
     return Plan(**fields, dispatch=dispatch)
 
 
-def _one(state: State, i: int) -> State:
+def _one(batch: Batch, i: int) -> Batch:
     """Environment `i` of a batch, in float64 on the CPU."""
-    parts = (x[i : i + 1].detach().cpu() for x in state)
-    return State(*(x.double() if x.is_floating_point() else x for x in parts))
+    parts = (x[i : i + 1].detach().cpu() for x in batch)
+    return type(batch)(*(x.double() if x.is_floating_point() else x for x in parts))
+
+
+def _reported(rows: Row, row: Row) -> Row:
+    """Rows `[T, …]` whose first is `row` as far as it is told by telemetry."""
+    return rows._replace(**{name: torch.cat((getattr(row, name), getattr(rows, name)[1:])) for name in GAUGES})
 
 
 def _inside(params: Params, state: State) -> State:

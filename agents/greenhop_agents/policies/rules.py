@@ -82,7 +82,7 @@ class Greenest:
         p = sim.params
         if "place" not in sim.decoder.parts:
             raise ConfigError(f"policy greenest needs decoder shadow_price, not {sim.scenario.decoder.name}")
-        row, seen = sim.unpack(carry)
+        _, row, seen = sim.reported(carry)
         capacity = p.capacity_mwh.sum(-1)
         ahead = (seen.forecast_green_mwh / capacity).mean(1)
         now = row.green_mwh / capacity

@@ -11,6 +11,7 @@ from greenhop_agents.benchmark.jobs import BOUND
 from greenhop_agents.benchmark.results import Results
 from greenhop_agents.report.tables import HEADINGS, SCORE_NOTE, sentence, settings_rows, table_rows, told
 
+REPLAY = "replay.html"  # beside the report
 CAPTIONS = {
     "scores": (
         "Scores",
@@ -53,10 +54,12 @@ def caption(figure: str) -> tuple[str, str]:
 
 
 def page(results: Results, figures: dict[str, Path]) -> str:
-    """`report.html`: one file, nothing fetched."""
+    """`report.html`: one file, nothing fetched; a button leads to the replay beside it."""
     title = escape(str(results.facts.get("title", "Benchmark")))
     first = results.scenarios[0] if results.scenarios else ""
     body = [f"<h1>{title}</h1>", f"<p class=lead>{escape(sentence(results, first))}</p>" if first else ""]
+    if results.weeks:
+        body.append(f'<p><a class=button href="{REPLAY}">Play the first held-out episode</a></p>')
     several = len(results.scenarios) > 1
     if several:
         head, *rows = settings_rows(results)
@@ -115,6 +118,8 @@ tr.bound td { color: var(--accent); } tbody tr:hover td { background: #f7faf9; }
 figure { background: #fff; border: 1px solid var(--line); border-radius: 8px; margin: 22px 0 0;
          padding: 18px 20px 14px; }
 figure img { display: block; max-width: 100%; height: auto; margin: 0 auto 8px; }
+.button { display: inline-block; padding: 7px 16px; border-radius: 6px; background: #1f7a5d; color: #fff;
+          font-weight: 600; text-decoration: none; }
 .failed { background: #fdf0ee; border: 1px solid #f0c4bc; border-radius: 8px; padding: 10px 10px 10px 30px; }
 dl { display: grid; grid-template-columns: 110px 1fr; gap: 4px 14px; font-size: 13px; }
 dt { color: var(--faint); } dd { margin: 0; overflow-wrap: anywhere; }

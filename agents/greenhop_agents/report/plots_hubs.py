@@ -13,7 +13,7 @@ from matplotlib.patheffects import withStroke
 
 from greenhop.arrays import Array
 from greenhop.gym.render import label_sides
-from greenhop.scenario.config import parse_scenario
+from greenhop.scenario.config import ScenarioConfig, parse_scenario
 from greenhop.scenario.sites import it_capacity_mw, locations_deg
 from greenhop_agents.benchmark.results import Results
 from greenhop_agents.report.figures import HIGHLIGHT, INK, PAPER, SOURCES, flow_arrow
@@ -101,8 +101,7 @@ def flows(results: Results, policy: str) -> Figure | None:
         return None
     scenario = parse_scenario(results.setting)
     at = locations_deg(scenario)[:, ::-1]
-    index = {hub: i for i, hub in enumerate(scenario.sites)}
-    ends = [(index[a], index[b]) for link in scenario.links for a, b in (link.between, link.between[::-1])]
+    ends = link_ends(scenario)
     moved = _moved_mwh(series, scenario.dt_h)
     widest = max((float(_moved_mwh(w, scenario.dt_h).max(initial=0.0)) for w in results.weeks.values()), default=0.0)
     facility = np.array(series["facility_mw"]).sum(0)
@@ -123,6 +122,12 @@ def flows(results: Results, policy: str) -> Figure | None:
     ax.set_title(f"{policy}: {moved.sum() / 1e3:,.1f} GWh of work moved", loc="left")
     ax.grid(color="#eef1f4")
     return figure
+
+
+def link_ends(scenario: ScenarioConfig) -> list[tuple[int, int]]:
+    """Source and target of every directed link, as indices of sites."""
+    index = {hub: i for i, hub in enumerate(scenario.sites)}
+    return [(index[a], index[b]) for link in scenario.links for a, b in (link.between, link.between[::-1])]
 
 
 def draw_moves(ax: Axes, at: Array, ends: Sequence[tuple[int, int]], moved_mwh: Array, widest_mwh: float) -> None:

@@ -82,6 +82,8 @@ def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], frames_per_s: flo
             writer.close()
             draft.replace(path)
     finally:
+        if writer is not None:
+            writer.close()  # where frames failed, FFmpeg is still writing
         draft.unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""What people look at, in one folder: `table.md`, a self-contained `report.html`, figures, and TensorBoard files.
+"""What people look at, in one folder: `table.md`, `report.html` and `replay.html`, figures, and TensorBoard files.
 
 `publish` copies what is small and worth keeping into another folder, such as one under version control.
 """
@@ -11,9 +11,11 @@ from pathlib import Path
 
 from greenhop.errors import ConfigError
 from greenhop.files import write_text
+from greenhop.scenario.config import parse_scenario
 from greenhop_agents.benchmark.results import Results, write_results
 from greenhop_agents.report.draw import draw_all
-from greenhop_agents.report.page import caption, page
+from greenhop_agents.report.page import REPLAY, caption, page
+from greenhop_agents.report.replay import replay_page
 from greenhop_agents.report.tables import HEADINGS, SCORE_NOTE, sentence, settings_rows, table_rows, told
 from greenhop_agents.report.tensorboard import write_tensorboard
 
@@ -25,6 +27,8 @@ def write_report(results: Results, root: Path) -> None:
     write_results(results, root)
     figures = draw_all(results, root / "figures")
     write_text(root / "table.md", markdown(results, figures))
+    if results.weeks:
+        write_text(root / REPLAY, replay_page(parse_scenario(results.setting), results.weeks))
     write_text(root / "report.html", page(results, figures))
     write_tensorboard(results, root)
 

@@ -22,6 +22,8 @@ from greenhop_agents.scoring.episodes import drive, environments, walk
 
 Progress = Callable[[int, int], None]
 
+ROUNDING = 1e-6  # relative error of costs that are summed in float32
+
 
 @dataclass(frozen=True)
 class Episode:
@@ -161,5 +163,11 @@ def score(reference_cny: float, cost_cny: float, bound_cny: float) -> float:
         reference_cny: cost of the reference, CNY.
         cost_cny: cost of the policy in the same episodes, CNY.
         bound_cny: certified lower bound of their cost, CNY.
+
+    Returns:
+        NaN where nothing can be saved that is more than rounding.
     """
-    return 100.0 * (reference_cny - cost_cny) / (reference_cny - bound_cny)
+    saving = reference_cny - bound_cny
+    if saving <= ROUNDING * abs(reference_cny):
+        return float("nan")
+    return 100.0 * (reference_cny - cost_cny) / saving

@@ -24,10 +24,11 @@ from greenhop.lp.bound import bound
 from greenhop.lp.replay import replay
 from greenhop.lp.solve import Options
 from greenhop.physics.params import Params
-from greenhop.physics.state import Plan, Row, State
+from greenhop.physics.state import Row
 from greenhop.scenario.config import Model, ScenarioConfig, parse_scenario
 from greenhop.scenario.join import build_params
 from greenhop_agents.base.cli import keys_checked
+from greenhop_agents.policies.on_site import minded
 from greenhop_agents.scoring.bounds import Task, episode_window, in_parallel, known
 from greenhop_agents.scoring.evaluate import Progress, evaluate
 from greenhop_agents.shelf.find import find_policy
@@ -220,16 +221,6 @@ def _paid(job: Job) -> float:
         return {"cny": np.array(replay(params, state, rows, minded(params, state, solved.plan)).total_cny)}
 
     return float(cached(job.folder, job.seen.key, make)["cny"])
-
-
-def minded(params: Params, state: State, plan: Plan) -> Plan:
-    """A plan `[T, …]` as operators keep it where it fails: online work is served as it comes, and due work is run."""
-    steps = torch.arange(len(plan.serve_mwh)) + state.world_row + state.t
-    due = params.slack[steps % params.period, None] == 0
-    return plan._replace(
-        serve_online_mwh=torch.full_like(plan.serve_online_mwh, torch.inf),
-        serve_mwh=torch.where(due, torch.inf, plan.serve_mwh),
-    )
 
 
 def _paid_before(job: Job) -> float | None:

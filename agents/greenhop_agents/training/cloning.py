@@ -24,11 +24,11 @@ import torch
 from pydantic import Field, ValidationError
 from torch import Generator, Tensor, nn
 
-from greenhop.episode.carry import Carry
+from greenhop.episode.carry import Carry, carry_of
 from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
 from greenhop.physics.params import Params
-from greenhop.physics.state import Dispatch, Flows, Plan, State
+from greenhop.physics.state import Dispatch, Flows, Plan
 from greenhop.scenario.config import Count, Positive, describe
 from greenhop.scenario.limits import Limited
 from greenhop_agents.base.progress import Update
@@ -86,8 +86,8 @@ class Demonstrations(NamedTuple):
 
     def at(self, index: Tensor) -> Demonstrations:
         """Those at positions `index` `[n]`."""
-        state = State(*(x.index_select(0, index) for x in self.carry.state))
-        return Demonstrations(Carry(state, self.carry.packed.index_select(0, index)), self.goal.index_select(0, index))
+        carry = carry_of(lambda x: x.index_select(0, index), self.carry)
+        return Demonstrations(carry, self.goal.index_select(0, index))
 
 
 @dataclass
@@ -136,9 +136,8 @@ def demonstrate(sim: Simulator, teacher: Policy, starts: Tensor, driver: Policy 
 
 
 def _joined(parts: list[Demonstrations]) -> Demonstrations:
-    state = State(*(torch.cat(x) for x in zip(*(d.carry.state for d in parts), strict=True)))
-    packed = torch.cat([d.carry.packed for d in parts])
-    return Demonstrations(Carry(state, packed), torch.cat([d.goal for d in parts]))
+    carry = carry_of(lambda *same: torch.cat(same), *(d.carry for d in parts))
+    return Demonstrations(carry, torch.cat([d.goal for d in parts]))
 
 
 def distance(sim: Simulator, act: Act, data: Demonstrations) -> Tensor:

@@ -16,8 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from greenhop.cards.markdown import table
-from greenhop.scenario.config import Model
-from greenhop.scenario.limits import limit_of
+from greenhop.scenario.limits import Limited, limit_of
 
 UNITS = {  # by how a name ends
     "cny_per_mwh": "CNY/MWh",
@@ -98,7 +97,7 @@ def _parts(annotation: Any, step: str) -> Iterator[tuple[Any, str]]:
 
 def _section(place: str, model: type[BaseModel]) -> str:
     about = " ".join((model.__doc__ or "").split())
-    rows = [row(key, field, issubclass(model, Model)) for key, field in model.model_fields.items()]
+    rows = [row(key, field, issubclass(model, Limited)) for key, field in model.model_fields.items()]
     head = f"### {f'`{place[:-1]}`' if place else 'Without a prefix'}\n\n{about}"
     return f"{head}\n\n{table(('key', 'default', 'allowed', 'unit', 'what'), rows)}" if rows else head
 

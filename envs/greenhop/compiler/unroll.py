@@ -12,7 +12,7 @@ import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from math import inf
+from math import inf, prod
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -327,8 +327,9 @@ def _fold(scalar: Callable[..., int]) -> Rule:
         at = _nodes(made, x)
         axes = sorted(a % at.dim() for a in axes)
         kept = [a for a in range(at.dim()) if a not in axes]
-        rows = at.permute(*kept, *axes).reshape(*[at.shape[a] for a in kept], -1)
-        out = torch.tensor([_tree(made, scalar, row) for row in rows.reshape(-1, rows.shape[-1]).tolist()])
+        rows, length = (prod(at.shape[a] for a in part) for part in (kept, axes))
+        flat = at.permute(*kept, *axes).reshape(rows, length).tolist()
+        out = torch.tensor([_tree(made, scalar, row) for row in flat], dtype=torch.int64)
         return out.reshape([1 if a in axes else n for a, n in enumerate(at.shape) if keepdim or a not in axes])
 
     return rule

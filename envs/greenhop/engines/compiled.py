@@ -22,6 +22,7 @@ from greenhop.compiler.program import BoundCall, Program, to_first
 from greenhop.compiler.toolchain import trouble
 from greenhop.engines.engine import Tick, TickArrays, present, tick
 from greenhop.episode.carry import Carry
+from greenhop.errors import ConfigError
 from greenhop.physics.state import State
 
 if TYPE_CHECKING:
@@ -78,7 +79,15 @@ def outside_of(sim: Simulator) -> Layout:
 
 
 def to_compile(sim: Simulator, compile: bool | None) -> bool:
-    """Whether to compile; None leaves it to the machine: on a CPU where a compiler works."""
+    """Whether to compile; None leaves it to the machine: on a CPU where a compiler works.
+
+    Raises:
+        ConfigError: `compile` is True, and the telemetry is late, in part or with errors: only torch does that.
+    """
+    if sim.telemetry is not None:
+        if compile:
+            raise ConfigError("machine code knows full telemetry only: leave out compile, or observation.telemetry")
+        return False
     if compile is not None or sim.params.device.type != "cpu":
         return bool(compile)
     reason = trouble()

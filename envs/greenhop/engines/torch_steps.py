@@ -54,8 +54,9 @@ class TorchSteps:
         return self._obs
 
     def resume(self, state: State, obs: Tensor) -> None:
-        """Go on from a state and its observations."""
-        self._carry, self._obs = present(self.sim.bank.table, state), obs
+        """Go on from a state and its observations; where telemetry is late, that state is its first report."""
+        carry = present(self.sim.bank.table, state)
+        self._carry, self._obs = carry._replace(past=(state,) * len(self._carry.past)), obs
 
     def step(self, action: Tensor) -> Tick:
         """One step with actions `[B, A]`."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from greenhop.physics.state import State
 
@@ -17,12 +20,18 @@ class Carry(NamedTuple):
 
     state: State
     packed: Tensor  # [B, C]
+    past: tuple[State, ...] = ()  # states of the steps before, oldest first, as many as telemetry is late
 
 
 def choose(done: Tensor, fresh: Carry, old: Carry) -> Carry:
     """Per environment: `fresh` where `done` `[B]`, else `old`."""
-    state = State(*(_pick(done, a, b) for a, b in zip(fresh.state, old.state, strict=True)))
-    return Carry(state, _pick(done, fresh.packed, old.packed))
+    return carry_of(partial(_pick, done), fresh, old)
+
+
+def carry_of(each: Callable[..., Tensor], *carries: Carry) -> Carry:
+    """The carry whose tensors `each` makes of those of `carries`, one at a time."""
+    made: Carry = tree_map(each, *carries)
+    return made
 
 
 def _pick(done: Tensor, fresh: Tensor, old: Tensor) -> Tensor:

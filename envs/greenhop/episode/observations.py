@@ -80,11 +80,11 @@ class Observer:
         out, at = {}, 0
         for name, shape in self.parts.items():
             out[name] = slice(at, at + prod(shape))
-            at += prod(shape)
+            at = at + prod(shape)  # a sum of its own: sizes are tensors where a network is traced
         at = 0
         for name, width in self.region_parts.items():
             out[f"region.{name}"] = slice(at, at + width)
-            at += width
+            at = at + width
         return out
 
     def split(self, obs: Tensor) -> dict[str, Tensor]:

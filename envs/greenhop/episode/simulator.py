@@ -18,6 +18,7 @@ from greenhop.episode.carry import Carry
 from greenhop.episode.decoders.base import Decoder, action_size
 from greenhop.episode.decoders.find import build_decoder
 from greenhop.episode.observations import Observer, build_observer
+from greenhop.episode.telemetry import Report, Telemetry, build_telemetry
 from greenhop.physics.params import Params
 from greenhop.physics.state import Flows, Plan, Row
 from greenhop.physics.step import initial_state, step
@@ -69,6 +70,7 @@ class Simulator:
         bank: rows of the world, and where episodes may start.
         decoder: from actions `[B, A]` to plans.
         observer: from state and row to observations `[B, O]`.
+        telemetry: what is reported of the hubs; None: everything, at once.
     """
 
     scenario: ScenarioConfig
@@ -76,6 +78,7 @@ class Simulator:
     bank: WorldBank
     decoder: Decoder
     observer: Observer
+    telemetry: Telemetry | None = None
 
     @property
     def action_size(self) -> int:
@@ -96,15 +99,21 @@ class Simulator:
 
     def begin_at(self, row: Tensor, warm_mwh: Tensor) -> Carry:
         """Start episodes in rows `[B]` int64 of the table with backlogs `[B, R, K, S]`."""
-        return Carry(initial_state(self.params, warm_mwh, row), self.bank.table.index_select(0, row))
+        state = initial_state(self.params, warm_mwh, row)
+        late = self.telemetry.late if self.telemetry else 0
+        return Carry(state, self.bank.table.index_select(0, row), (state,) * late)
 
     def unpack(self, carry: Carry) -> tuple[Row, Seen]:
         """The present row, for the step and for the eye."""
         return self.bank.layout.unpack(carry.packed)
 
+    def reported(self, carry: Carry) -> Report:
+        """What agents and planners know of the present."""
+        return Report(carry.state, *self.unpack(carry)) if self.telemetry is None else self.telemetry(carry, self.bank)
+
     def observe(self, carry: Carry) -> Tensor:
         """`[B, O]` observations."""
-        return self.observer(carry.state, *self.unpack(carry))
+        return self.observer(*self.reported(carry))
 
     def decode(self, carry: Carry, action: Tensor) -> Plan:
         """The plan that action `[B, A]` stands for."""
@@ -114,7 +123,8 @@ class Simulator:
         """One step with a full-resolution plan."""
         row, _ = self.unpack(carry)
         state, flows = step(self.params, carry.state, plan, row)
-        return Carry(state, self.bank.table.index_select(0, state.world_row + state.t)), flows
+        past = (*carry.past[1:], carry.state) if carry.past else ()
+        return Carry(state, self.bank.table.index_select(0, state.world_row + state.t), past), flows
 
     def act(self, carry: Carry, action: Tensor) -> tuple[Carry, Flows]:
         """One step with an action `[B, A]`."""
@@ -146,7 +156,8 @@ def build_simulator(
     config = scenario if isinstance(scenario, ScenarioConfig) else load_scenario(scenario, overrides)
     with torch.inference_mode(False), torch.device("cpu"):  # whatever the caller has set
         params, decoder, observer = shapes_of(config, dtype, device)
-        return Simulator(config, params, build_bank(config, params, split, year_ids), decoder, observer)
+        bank, telemetry = build_bank(config, params, split, year_ids), build_telemetry(params, config)
+        return Simulator(config, params, bank, decoder, observer, telemetry)
 
 
 _ALIVE: WeakValueDictionary[str, Simulator] = WeakValueDictionary()  # a world of ten hubs takes seconds and 700 MB

@@ -101,14 +101,15 @@ def label_sides(
     for i, ((x, y), r, w) in enumerate(zip(spots, radii, widths, strict=True)):
         choices = [(x - w / 2, y + r + 2), (x - w / 2, y - r - 16), (x + r + 4, y - 7), (x - r - 4 - w, y - 7)]
         boxes = [(a, b, a + w, b + 13) for a, b in choices]
-        clashes = [sum(_overlap(box, other) for k, other in enumerate(taken) if k != i) for box in boxes]
+        clashes = [sum(overlap(box, other) for k, other in enumerate(taken) if k != i) for box in boxes]
         best = int(np.argmin(clashes))
         taken.append(boxes[best])
         corners.append(choices[best])
     return corners
 
 
-def _overlap(a: Box, b: Box) -> float:
+def overlap(a: Box, b: Box) -> float:
+    """Area that two boxes share."""
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
 
 

@@ -78,7 +78,7 @@ class TensorVectorEnv:
 
     @property
     def carry(self) -> Carry:
-        """The running episodes, batch first; no later step changes it."""
+        """The running episodes, batch first, without the past that late telemetry shows; no later step changes it."""
         return present(self.sim.bank.table, self.engine.state)
 
     def reset(self, seed: int | Sequence[int] | None = None, starts: Tensor | None = None) -> Tensor:

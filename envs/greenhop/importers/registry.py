@@ -11,6 +11,8 @@ from greenhop.importers import (
     entsoe_price,
     jobs_azure,
     jobs_pai,
+    jobs_philly,
+    jobs_slurm,
     jobs_swf,
     nasa_power,
     open_meteo_csv,
@@ -42,5 +44,7 @@ JOBS: dict[str, Layout[Any, Jobs]] = {
     "jobs_pai": jobs_pai.LAYOUT,
     "jobs_azure": jobs_azure.LAYOUT,
     "jobs_swf": jobs_swf.LAYOUT,
+    "jobs_philly": jobs_philly.LAYOUT,
+    "jobs_slurm": jobs_slurm.LAYOUT,
 }
 NAMES = (*SERIES, *JOBS)

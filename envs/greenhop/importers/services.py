@@ -92,7 +92,8 @@ SERVICES: dict[str, Service] = {
         endpoint="https://power.larc.nasa.gov/api/temporal/hourly/point",
         query=_nasa_power,
         source="NASA POWER hourly, power.larc.nasa.gov",
-        licence="free of use; acknowledge the NASA Langley Research Center POWER project",
+        licence="free to use; acknowledge the NASA Langley Research Center POWER Project funded through the NASA Earth "
+        "Science Directorate Applied Science Program (terms: power.larc.nasa.gov)",
     ),
     "pvgis": Service(
         layout="pvgis",
@@ -100,7 +101,7 @@ SERVICES: dict[str, Service] = {
         endpoint="https://re.jrc.ec.europa.eu/api/v5_3/seriescalc",
         query=_pvgis,
         source="PVGIS, re.jrc.ec.europa.eu",
-        licence="© European Union, reuse with acknowledgement (Commission Decision 2011/833/EU)",
+        licence="© European Union; free to use, acknowledge PVGIS (terms not checked here: see re.jrc.ec.europa.eu)",
     ),
     "openmeteo": Service(
         layout="open_meteo_json",
@@ -108,7 +109,7 @@ SERVICES: dict[str, Service] = {
         endpoint="https://archive-api.open-meteo.com/v1/archive",
         query=_openmeteo,
         source="Open-Meteo historical weather, open-meteo.com",
-        licence="CC BY 4.0; without a key for non-commercial use",
+        licence="CC BY 4.0 (open-meteo.com/en/license); without a key for non-commercial use (open-meteo.com/en/terms)",
         key="apikey",
         endpoint_with_key="https://customer-archive-api.open-meteo.com/v1/archive",
     ),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from time import process_time
-from typing import Literal
+from typing import Literal, get_args
 
 import highspy
 import numpy as np
 
 from greenhop.arrays import Array, Ints
-from greenhop.errors import SolverError
+from greenhop.errors import ConfigError, SolverError
 from greenhop.lp.model import LinearProgram
 from greenhop.lp.warmstart import moved_basis
 
@@ -23,6 +24,7 @@ WARM: Mapping[str, bool | int | float | str] = {
     "primal_simplex_bound_perturbation_multiplier": 0.0,
 }
 SolverName = Literal["ipx", "simplex", "hipo", "pdlp"]
+SOLVERS: tuple[SolverName, ...] = get_args(SolverName)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,24 @@ class _Quiet(highspy.Highs):
         super().enableCallbacks()  # type: ignore[no-untyped-call]
 
 
+@cache
+def available_solvers() -> tuple[SolverName, ...]:
+    """The algorithms that the installed HiGHS has been built with."""
+    highs = _Quiet()  # type: ignore[no-untyped-call]
+    return tuple(s for s in SOLVERS if highs.setOptionValue("solver", s) != highspy.HighsStatus.kError)
+
+
+def check_solver(name: str) -> None:
+    """Refuse an algorithm that is not there.
+
+    Raises:
+        ConfigError: it, and those there are.
+    """
+    if name not in available_solvers():
+        there = ", ".join(available_solvers())
+        raise ConfigError(f"solver {name!r} is not part of the installed highspy; available: {there}")
+
+
 class Solver:
     """One HiGHS object that keeps its model: `set` a window (in place where the shape allows) or `advance`, then `run`.
 
@@ -65,6 +85,7 @@ class Solver:
     """
 
     def __init__(self, options: Options = Options()) -> None:
+        check_solver(options.solver)
         self.options = options
         self._lp: LinearProgram | None = None
         self._highs = _Quiet()  # type: ignore[no-untyped-call]

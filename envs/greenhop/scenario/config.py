@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 from greenhop.errors import ConfigError, nearest
 from greenhop.scenario.limits import Limited, Name
 from greenhop.scenario.tables import load_table, site_row
+from greenhop.scenario.telemetry import ObservationConfig
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -369,6 +370,8 @@ class ScenarioConfig(Model):
     """Prices beyond the tariff."""
     forecast: ForecastConfig = ForecastConfig()
     """What agents and planners are told of the future."""
+    observation: ObservationConfig = ObservationConfig()
+    """What agents and planners see of the present."""
     events: dict[Name, EventConfig] = Field(default_factory=dict)
     """Disturbances by name."""
     decoder: DecoderConfig = DecoderConfig()
@@ -409,6 +412,7 @@ class ScenarioConfig(Model):
                     f"demand.migration_whitelist: {cls!r} is no deferrable class; allowed: {sorted(self.deferrable)}"
                 )
             self._known_sites(f"demand.migration_whitelist.{cls}", places)
+        self._known_sites("observation.telemetry.silent", self.observation.telemetry.silent)
         return self
 
     @model_validator(mode="after")
@@ -432,8 +436,8 @@ class ScenarioConfig(Model):
     @model_validator(mode="after")
     def _shares_and_clocks_fit(self) -> ScenarioConfig:
         classes: list[OnlineClassConfig | DeferrableClassConfig] = [*self.online.values(), *self.deferrable.values()]
-        if not self.deferrable:
-            raise ValueError("deferrable: at least one class is needed")
+        if not classes:
+            raise ValueError("online, deferrable: at least one class of work is needed")
         for cls in classes:
             if cls.pool not in self.pools:
                 raise ValueError(f"pool {cls.pool!r} is used by a class but not listed under pools")
@@ -460,6 +464,8 @@ class ScenarioConfig(Model):
                 )
         self._whole_steps("episode.length_h", self.episode.length_h)
         self._whole_steps("episode.start_every_h", self.episode.start_every_h)
+        if late_h := self.observation.telemetry.late_h:
+            self._whole_steps("observation.telemetry.late_h", late_h)
         return self
 
     def _whole_steps(self, where: str, hours: float) -> None:

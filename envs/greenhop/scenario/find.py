@@ -85,6 +85,8 @@ def _check_files(path: Path) -> None:
         data = load_yaml(file, resolve=False)
         bases = data.get("defaults") if isinstance(data, dict) else None
         names = [name for name in bases if isinstance(name, str)] if isinstance(bases, list) else []
+        if names and "_self_" not in names and len(data) > 1:
+            raise ConfigError(f"defaults = {bases} does not say where the file's own keys come: add _self_; in {file}")
         beside = [file.parent / f"{name.removesuffix('.yaml')}.yaml" for name in names]
         waiting += [base for base in beside if base not in seen and base.is_file()]
 

@@ -87,7 +87,7 @@ def _clock(scenario: ScenarioConfig) -> dict[str, Any]:
     period = math.lcm(*quanta)
     per_class = [_slots_of(c, q, period, scenario.dt_h) for c, q in zip(classes, quanta, strict=True)]
     used = [int(joins.max()) + 1 for _, joins in per_class]
-    n_slots = max(used)
+    n_slots = max(used, default=1)
     shape = (period, len(classes), n_slots)
     slack, rate_limit, joins = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     closes = np.zeros(shape[:2])

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -57,6 +58,7 @@ class WorldBank:
 
 
 GOLDEN_RATIO = (5**0.5 - 1) / 2
+_ALIVE: WeakValueDictionary[str, Tensor] = WeakValueDictionary()  # tables in use, which nobody changes
 
 
 def spread(episodes: int, n_starts: int, years: int, split: Split) -> NDArray[np.int64]:
@@ -100,15 +102,20 @@ def build_bank(
     """
     ids = _year_ids(scenario, split, year_ids)
     layout = row_layout(params, len(scenario.forecast.leads_h))
+    key = _world_key(scenario, split, list(ids), str(params.dtype), str(params.device))
+    table = _ALIVE.get(key)
     tables, starts, warm = [], [], []
     for i, year_id in enumerate(ids):
         year = _packed(scenario, params, layout, split, year_id, f"{i + 1} of {len(ids)}")
         first = start_rows(scenario, params)
-        tables.append(year["rows"])
+        if table is None:
+            tables.append(year["rows"])
         starts.append(first + i * params.rows_per_year)
         warm.append(warm_backlog(params, year["arrivals"], first))
-    stacked = torch.from_numpy(np.concatenate(tables)), torch.cat(warm).to(torch.float32)
-    table, backlog = (x.to(device=params.device, dtype=params.dtype) for x in stacked)
+    if table is None:
+        table = torch.from_numpy(np.concatenate(tables)).to(device=params.device, dtype=params.dtype)
+        _ALIVE[key] = table
+    backlog = torch.cat(warm).to(torch.float32).to(device=params.device, dtype=params.dtype)
     return WorldBank(
         layout=layout,
         table=table,
@@ -129,8 +136,13 @@ def _packed(
         year = generate_year(scenario, split, year_id)
         return {"rows": pack_year(scenario, params, layout, year), "arrivals": year.arrivals_mwh}
 
-    relevant = scenario.model_dump(mode="json", exclude={"description", "episode", "decoder", "world"})
-    return cached("worlds", key_of(relevant, pack_checksum(scenario), split, year_id, source_key(*MADE_BY)), make)
+    return cached("worlds", _world_key(scenario, split, year_id), make)
+
+
+def _world_key(scenario: ScenarioConfig, split: Split, *which: object) -> str:
+    """A name for packed rows: what they follow from, but not what is done in them."""
+    relevant = scenario.model_dump(mode="json", exclude={"description", "episode", "decoder", "observation", "world"})
+    return key_of(relevant, pack_checksum(scenario), split, *which, source_key(*MADE_BY))
 
 
 def _year_ids(scenario: ScenarioConfig, split: Split, given: Sequence[int] | None) -> tuple[int, ...]:
@@ -156,6 +168,8 @@ def start_rows(scenario: ScenarioConfig, params: Params) -> NDArray[np.int64]:
 
 def longest_window(params: Params) -> int:
     """Steps after which no work that waits now can still be waiting."""
+    if not params.deferrable:
+        return 0
     return int((params.slack * params.slots_used).max()) + 1
 
 

@@ -15,7 +15,8 @@ quarter-hour rows the rest of the current clock hour is known. Ints past the end
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import lru_cache, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,27 @@ CLIMATOLOGY_YEARS = 3  # training years averaged for mode `none`
 CELLS = 12 * 24 * 2  # month × hour × weekday or weekend
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def once_for_each(make: Callable[Concatenate[Forecast, P], T]) -> Callable[Concatenate[Forecast, P], T]:
+    """A method of names whose results the forecast keeps.
+
+    `functools.cache` of a bound method would refer back to the forecast, so that every year of the world waits for the
+    garbage collector, which is in no hurry, and a bank of many years holds them all.
+    """
+
+    @wraps(make)
+    def kept(self: Forecast, *names: P.args, **none: P.kwargs) -> T:
+        key = (make.__name__, *names)
+        if key not in self._made:
+            self._made[key] = make(self, *names, **none)
+        return cast(T, self._made[key])
+
+    return cast("Callable[Concatenate[Forecast, P], T]", kept)
+
+
 class Forecast:
     """Forecasts of one world year. Everything is a function of (row of issue, row that is forecast)."""
 
@@ -48,10 +70,7 @@ class Forecast:
         self._sites = list(scenario.sites.values())
         self._capacity = {name: [getattr(s, f"{name}_mw") for s in self._sites] for name in ("wind", "pv", "hydro")}
         self._spot = year.prices.market
-        self._raw_error: Callable[[str, str], NDArray[np.float32]] = cache(self._make_raw_error)
-        self._error: Callable[[str], NDArray[np.float32]] = cache(self._make_error)
-        self._weight: Callable[[str], Array] = cache(self._make_weight)
-        self._ceiling: Callable[[str], Array] = cache(self._make_ceiling)
+        self._made: dict[tuple[object, ...], Any] = {}
 
     def at(self, row: int, horizon: int) -> dict[str, Array]:
         """The forecast issued in `row` for `row … row + horizon`: arrays `[horizon + 1, ...]`, index 0 the present.
@@ -145,7 +164,8 @@ class Forecast:
         guess: Array = actual + self._error(name)[lead, hour] * self._weight(name)[target]
         return np.clip(guess, 0.0, self._ceiling(name)[target]) if name in CEILINGS else guess
 
-    def _make_error(self, name: str) -> NDArray[np.float32]:
+    @once_for_each
+    def _error(self, name: str) -> NDArray[np.float32]:
         """`[max_lead_h + 1, hours, R]` errors in the unit of `_weight`; those of shares allow for clipping."""
         scale, (size, variable) = self.scenario.forecast.error_scale, error_of(name)
         raw = self._raw_error(size, variable)
@@ -154,12 +174,14 @@ class Forecast:
         sd = error_sd(size, self.max_lead_h)
         return widened(raw, sd, widen(self._truth[name], self._ceiling(name), scale * sd))
 
-    def _make_raw_error(self, size: str, variable: str) -> NDArray[np.float32]:
+    @once_for_each
+    def _raw_error(self, size: str, variable: str) -> NDArray[np.float32]:
         s, year = self.scenario, self.year
         key = StreamKey(s.seed, DEFAULT_WORLD, year.split, year.year_id)
         return error_cube(key, size, variable, *places_of(s), year.cal.hours, self.max_lead_h)
 
-    def _make_weight(self, name: str) -> Array:
+    @once_for_each
+    def _weight(self, name: str) -> Array:
         """`[N, R]` what an error of one means in the quantity's unit at each row; root mean square = the table's unit.
 
         Shares err most halfway to their ceiling and little near either end, see `forecast_bounds.py`; work errs in
@@ -177,7 +199,8 @@ class Forecast:
         rms = np.sqrt((actual**2).mean(axis=0))
         return np.asarray(actual * (mean / np.maximum(rms, 1e-12)), dtype=np.float64)
 
-    def _make_ceiling(self, name: str) -> Array:
+    @once_for_each
+    def _ceiling(self, name: str) -> Array:
         """`[N, R]` the most a share can be."""
         weather = self.year.weather
         known = {"solar": weather.clear, "base_solar": weather.clear, "beam": weather.clear_beam}

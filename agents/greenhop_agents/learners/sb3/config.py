@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from greenhop.errors import ConfigError
 from greenhop.scenario.config import Count, NonNegative, Positive, describe
-from greenhop.scenario.limits import Limited
+from greenhop.scenario.limits import Limited, check_number
 from greenhop_agents.learners.networks import NetworkConfig
 
 OURS = ("name", "kind", "total_steps", "warm_start")  # keys of an agent that every algorithm has
@@ -59,13 +60,19 @@ class Sb3Options(Limited):
     gradient_steps: Annotated[int, Field(ge=-1)] = 1
     """Updates at a time; -1: as many as there were steps."""
     policy_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments of SB3's policy."""
+    """Keyword arguments of SB3's policy; no number of them (widths of layers, for instance) exceeds 4,096."""
+
+    @field_validator("policy_kwargs")
+    @classmethod
+    def _fits_into_memory(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for number in tree_leaves(value):
+            if isinstance(number, int | float):
+                check_number("width", number)
+        return value
 
 
-class Sb3Config(BaseModel):
+class Sb3Config(Limited):
     """An agent of Stable-Baselines3 or sb3-contrib."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     algorithm: Literal["ppo", "sac", "td3", "recurrent_ppo", "tqc"]
     """The algorithm; the last two need sb3-contrib."""

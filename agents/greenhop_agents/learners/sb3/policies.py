@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from greenhop.episode.simulator import Simulator
 from greenhop.physics.state import Plan
 from greenhop_agents.learners.hub_graph import build_graph
 from greenhop_agents.learners.networks import NetworkConfig, RegionEncoder, build_actor, build_critic, mlp
-from greenhop_agents.policies.policy import ActionPolicy, Policy
+from greenhop_agents.policies.policy import ActionPolicy, Decision, Policy
 
 HIDDEN_GAIN = 2.0**0.5  # of orthogonal weights before a rectifier
 
@@ -35,7 +35,7 @@ class HubFeatures(BaseFeaturesExtractor):
         if flat:
             self.body: nn.Module = mlp(sim.obs_size, network.width, network.layers, network.width, HIDDEN_GAIN)
         else:
-            self.body = _Embeddings(sim, network.width, network.layers)
+            self.body = _Embeddings(sim, network)
 
     def forward(self, observations: Tensor) -> Tensor:
         """`[B, O]` → `[B, features_dim]`."""
@@ -45,14 +45,14 @@ class HubFeatures(BaseFeaturesExtractor):
 class _Embeddings(nn.Module):
     """Embeddings of all regions, one after the other."""
 
-    def __init__(self, sim: Simulator, width: int, layers: int) -> None:
+    def __init__(self, sim: Simulator, network: NetworkConfig) -> None:
         super().__init__()
         self.graph = build_graph(sim)
-        self.encoder = RegionEncoder(self.graph, width, layers)
+        self.encoder = RegionEncoder(self.graph, network)
 
     def forward(self, obs: Tensor) -> Tensor:
         """`[B, O]` → `[B, R·H]`."""
-        return self.encoder(obs, self.graph)[0].flatten(1)  # type: ignore[no-any-return]
+        return self.encoder(obs, self.graph)[0].transpose(0, 1).flatten(1)  # type: ignore[no-any-return]
 
 
 class HubPolicy(ActorCriticPolicy):
@@ -128,6 +128,35 @@ class RecurrentPolicy:
         action, self._memory = self.policy._predict(seen, memory, began, deterministic=True)
         return action.to(obs.device, obs.dtype)  # type: ignore[no-any-return]
 
+    def as_module(self) -> Decision:
+        """The network, with its memory as further inputs and outputs."""
+        self.policy.set_training_mode(False)
+        return Remembering(self.policy)
+
+
+class Remembering(Decision):
+    """The network of such a policy: its memory goes in and comes out, `[layers, B, width]` each."""
+
+    inputs = ("observation", "hidden", "cell")
+    outputs = ("action", "next_hidden", "next_cell")
+
+    def __init__(self, policy: Any) -> None:
+        super().__init__(policy.forward, policy)
+
+    def blank(self, batch: int) -> tuple[Tensor, ...]:
+        """Zeros."""
+        shape: Any = self.module.lstm_hidden_state_shape
+        layers, _, width = shape
+        return torch.zeros(layers, batch, width), torch.zeros(layers, batch, width)
+
+    def forward(self, obs: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+        """`[B, O]` and the memory → `[B, A]` and the memory of the next step."""
+        policy: Any = self.module
+        features = BasePolicy.extract_features(policy, obs, policy.pi_features_extractor)
+        latent, (hidden, cell) = policy.lstm_actor(features.unsqueeze(0), (hidden, cell))
+        decided = policy._get_action_dist_from_latent(policy.mlp_extractor.forward_actor(latent.squeeze(0)))
+        return decided.get_actions(deterministic=True), hidden, cell
+
 
 def as_policy(model: BaseAlgorithm, name: str) -> Policy:
     """The model's deterministic policy behind the common protocol."""
@@ -140,4 +169,4 @@ def as_policy(model: BaseAlgorithm, name: str) -> Policy:
         action = actor._predict(obs.to(device=actor.device, dtype=torch.float32), deterministic=True)
         return action.to(obs.device, obs.dtype)
 
-    return ActionPolicy(name, act)
+    return ActionPolicy(name, act, module=actor)

@@ -38,4 +38,4 @@ def action_size(parts: dict[str, tuple[int, ...]]) -> int:
 def split_action(action: Tensor, parts: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """The named blocks of a flat action `[B, A]`, each `[B, *shape]`, clipped to −1…1."""
     blocks = torch.split(action.clamp(-1.0, 1.0), [torch.Size(shape).numel() for shape in parts.values()], dim=1)
-    return {name: x.reshape(-1, *shape) for x, (name, shape) in zip(blocks, parts.items(), strict=True)}
+    return {name: x.reshape(action.shape[0], *shape) for x, (name, shape) in zip(blocks, parts.items(), strict=True)}
