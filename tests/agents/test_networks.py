@@ -25,6 +25,7 @@ from greenhop_agents.learners.networks import (
     entropy,
     log_prob,
 )
+from tests.sims import day_sim
 
 BATCH = 3
 
