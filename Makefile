@@ -7,16 +7,20 @@ TESTS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+XVENV := .venv-extras
+XSTAMP := $(XVENV)/.installed
+XEXTRAS := dev,pettingzoo,mo,offline,torchrl,render,slurm
+XTESTS := tests/test_hub_agents.py tests/test_mo_env.py tests/test_datasets.py tests/test_torchrl_env.py tests/test_recipes.py
 
 # one thread per process: on a busy two-core machine more threads only wait for each other
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint types docs clean
+.PHONY: help venv demo test test-extras lint types docs clean
 
 help:  ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -40,6 +44,16 @@ test: lint types docs  ## lint, types, import rules, pages and all tests (under 
 	@echo "==> pytest on $(WORKERS) processes"
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(TESTS)
 
+$(XSTAMP): pyproject.toml constraints.txt
+	@echo "==> making $(XVENV) with the packages of other communities (a few minutes the first time)"
+	@$(PYTHON) -m venv --clear $(XVENV)
+	@$(XVENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(XEXTRAS)]'
+	@touch $@
+
+test-extras: $(XSTAMP)  ## what `make test` skips for want of packages, in a second environment; ends with what is skipped still
+	@echo "==> pytest with $(XEXTRAS)"
+	@$(XVENV)/bin/python -m pytest -q -n $(WORKERS) --dist worksteal $(XTESTS)
+
 lint: $(STAMP)  ## ruff (rules and format) and import-linter: seconds
 	@echo "==> ruff check"
 	@$(BIN)/python -m ruff check .
@@ -58,5 +72,5 @@ docs: $(STAMP)  ## build the pages into site/ (open site/index.html); a warning 
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --clean
 
 clean:  ## remove .venv, caches and built pages; runs/ stays
-	rm -rf $(VENV) site dist build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(XVENV) site dist build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

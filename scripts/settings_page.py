@@ -54,10 +54,13 @@ def groups() -> dict[str, dict[str, type[BaseModel]]]:
     from greenhop_agents.learners.algorithms.ppo import PpoConfig
     from greenhop_agents.learners.algorithms.shac import ShacConfig
     from greenhop_agents.learners.sb3 import Sb3Config
+    from greenhop_agents.studies.budgets import BudgetsConfig
     from greenhop_agents.studies.ceiling import CeilingConfig
     from greenhop_agents.studies.conditioning import ConditioningConfig
+    from greenhop_agents.studies.datasets import CollectConfig
     from greenhop_agents.studies.felt import FeltConfig
     from greenhop_agents.studies.margins import MarginsConfig
+    from greenhop_agents.studies.pareto import ParetoConfig
     from greenhop_agents.training.cloning import WarmStart
 
     layouts: dict[str, Layout[Any, Any]] = {**SERIES, **JOBS}
@@ -83,6 +86,9 @@ def groups() -> dict[str, dict[str, type[BaseModel]]]:
         "Command ceiling": {"": CeilingConfig},
         "Command conditioning": {"": ConditioningConfig},
         "Command jobs": {"": Trace},
+        "Command pareto": {"": ParetoConfig},
+        "Command budgets": {"": BudgetsConfig},
+        "Command collect": {"": CollectConfig},
     }
 
 

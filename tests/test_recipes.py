@@ -45,6 +45,29 @@ def test_the_torchrl_recipe_trains_and_is_scored() -> None:
     assert_scored(run_recipe("torchrl_ppo", *tiny), "torchrl_ppo")
 
 
+def test_the_recipe_of_many_agents_trains_and_is_scored() -> None:
+    if find_spec("pettingzoo") is None:
+        pytest.skip("PettingZoo is not installed (extra `pettingzoo`)")
+    tiny = ("--total-timesteps", "96", "--networks", "2", "--eval-episodes", "1")
+    printed = run_recipe("pettingzoo_sb3", *tiny)
+    assert all(name in printed for name in ("stay", "price_follow", "pettingzoo_sb3", "bound", "100.0"))
+
+
+def test_the_offline_recipe_clones_a_dataset_that_the_command_wrote(tmp_path: Path) -> None:
+    if find_spec("minari") is None:
+        pytest.skip("Minari is not installed (extra `offline`)")
+    root, name = tmp_path / "datasets", "greenhop/pair2/few-v0"
+    asked = ["overrides=[episode.length_h=24]", "policies=[price_follow]", "episodes=3", "noise=0.01"]
+    command = [sys.executable, str(RECIPES.parents[1] / "scripts" / "collect.py"), *asked]
+    done = subprocess.run([*command, f"output={root}", f"dataset={name}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "score" in done.stdout
+    tiny = ("--root", str(root), "--dataset", name, "--epochs", "3", "--hidden", "8", "--eval-episodes", "1")
+    printed = run_recipe("minari_bc", *tiny)
+    assert "3 episodes; mean score" in printed
+    assert all(word in printed for word in ("stay", "price_follow", "minari_bc", "bound"))
+
+
 @pytest.mark.slow
 def test_the_rllib_recipe_trains_and_is_scored() -> None:
     if find_spec("ray") is None or find_spec("ray.rllib") is None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 import greenhop
 import greenhop_agents
 from greenhop.cards.settings import allowed, reachable, row, unit_of
+from greenhop.errors import ConfigError
 from greenhop.scenario.config import Fraction, Model, ScenarioConfig, SiteConfig
 from greenhop.world.pack import Manifest, SeriesInfo
 from greenhop_agents.shelf.runs import AgentFacts, RunFacts
@@ -35,7 +36,11 @@ def models(base: type[BaseModel] = BaseModel) -> Iterator[type[BaseModel]]:
 def all_models() -> set[type[BaseModel]]:
     for package in (greenhop, greenhop_agents):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            import_module(module.name)
+            try:
+                import_module(module.name)
+            except ConfigError as error:  # adapters of a package that is not installed, which hold no schema
+                if "pip install" not in str(error):
+                    raise
     return set(models())
 
 

@@ -1,7 +1,7 @@
 """PPO with TorchRL on the batched simulator: pip install 'greenhop[torchrl]', then python docs/recipes/torchrl_ppo.py
 
-`GreenhopEnv` is a TorchRL environment whose batch is the simulator's own: tensors in, tensors out, on any device, no
-worker processes and no copies. The rest is TorchRL as its tutorials write it.
+`greenhop.communities.torchrl_env.TorchRLEnv` is a TorchRL environment whose batch is the simulator's own: tensors in,
+tensors out, on any device, no worker processes. The rest is TorchRL as its tutorials write it.
 """
 
 from __future__ import annotations
@@ -11,58 +11,17 @@ import argparse
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModule
 from tensordict.nn.distributions import NormalParamExtractor
-from torch import Tensor, nn
+from torch import nn
 from torchrl.collectors import Collector
-from torchrl.data import Bounded, Composite, Unbounded
-from torchrl.envs import EnvBase
 from torchrl.modules import ProbabilisticActor, TanhNormal, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
-from greenhop.episode.simulator import Simulator, build_simulator
-from greenhop.gym.tensor_env import TensorVectorEnv
+from greenhop.communities.torchrl_env import TorchRLEnv
+from greenhop.episode.simulator import build_simulator
 from greenhop_agents import score
-
-
-class GreenhopEnv(EnvBase):
-    """`num_envs` environments as one TorchRL environment with batch size `[num_envs]`.
-
-    Rewards count beyond those of price following in the same step of the same episode, which takes out what the
-    weather does to the bill.
-    """
-
-    def __init__(self, sim: Simulator, num_envs: int, seed: int = 0) -> None:
-        super().__init__(device=sim.params.device, batch_size=[num_envs])
-        self.sim = sim
-        self.tensors = TensorVectorEnv(sim, num_envs, seed, compile=None, baseline="price_follow")
-        flat = {"device": self.device, "dtype": torch.float32}
-        self.observation_spec = Composite(
-            observation=Unbounded((num_envs, sim.obs_size), **flat), shape=(num_envs,), device=self.device
-        )
-        self.action_spec = Bounded(-1.0, 1.0, (num_envs, sim.action_size), **flat)
-        self.reward_spec = Unbounded((num_envs, 1), **flat)
-
-    def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: object) -> TensorDictBase:
-        mask = None if tensordict is None else tensordict.get("_reset", None)
-        obs = self.tensors.reset() if mask is None else self.tensors.restart(mask.reshape(-1).cpu().numpy())
-        return TensorDict({"observation": obs, **self._ended(False)}, self.batch_size, device=self.device)
-
-    def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
-        with torch.no_grad():
-            obs, reward, ended, _ = self.tensors.step(tensordict["action"].contiguous())
-        out = {"observation": obs, "reward": reward.unsqueeze(-1), **self._ended(bool(ended.all()))}
-        return TensorDict(out, self.batch_size, device=self.device)
-
-    def _ended(self, over: bool) -> dict[str, Tensor]:
-        """Episodes that begin together end together, and by time alone; the last step has priced what they leave."""
-        done = torch.full((*self.batch_size, 1), over, dtype=torch.bool, device=self.device)
-        return {"terminated": done, "truncated": torch.zeros_like(done), "done": done.clone()}
-
-    def _set_seed(self, seed: int | None) -> None:
-        self.tensors.reset(seed)
 
 
 def net(inputs: int, hidden: int, outputs: int, gain: float) -> nn.Sequential:
@@ -95,7 +54,8 @@ def main() -> None:
     torch.manual_seed(args.seed)
     torch.set_num_threads(1)
     overrides = [f"episode.length_h={args.length_h}"]
-    env = GreenhopEnv(build_simulator(args.scenario, "train", overrides=overrides), args.num_envs, args.seed)
+    sim = build_simulator(args.scenario, "train", overrides=overrides)
+    env = TorchRLEnv(sim, args.num_envs, args.seed, baseline="price_follow")
     obs_size, action_size = env.sim.obs_size, env.sim.action_size
 
     extract = NormalParamExtractor(scale_mapping="biased_softplus_0.2", scale_lb=1e-3)

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 from gymnasium.envs.registration import register
 
 if TYPE_CHECKING:
+    from greenhop.communities.constrained import CostInfo, SixTuple
+    from greenhop.communities.many_agents import aec_env, parallel_env
+    from greenhop.communities.mo_env import HubMOEnv
     from greenhop.episode.simulator import Simulator, build_simulator
     from greenhop.errors import ActionError, ConfigError, DataError, GreenhopError, SolverError
     from greenhop.gym.env import HubEnv
@@ -22,18 +25,24 @@ if TYPE_CHECKING:
 __all__ = [
     "ENV_IDS",
     "JOB_ENV_IDS",
+    "MO_ENV_IDS",
     "ActionError",
     "ConfigError",
+    "CostInfo",
     "DataError",
     "GreenhopError",
     "HubEnv",
     "HubJobsEnv",
+    "HubMOEnv",
     "HubVectorEnv",
     "Simulator",
+    "SixTuple",
     "SolverError",
     "TensorVectorEnv",
+    "aec_env",
     "build_simulator",
     "load_scenario",
+    "parallel_env",
     "scenario_names",
 ]
 
@@ -58,6 +67,16 @@ ENV_IDS = {
 
 JOB_ENV_IDS = {"Pair2Jobs-v1": "pair2-jobs", "Hub10Jobs-v1": "hub10-jobs"}  # the same with single jobs
 
+MO_ENV_IDS = {"Pair2MO-v1": "pair2", "Hub10MO-v1": "hub10"}  # the same with a reward vector
+
+for _id, _scenario in MO_ENV_IDS.items():
+    register(  # Gymnasium's checker wants a number as reward
+        id=_id,
+        entry_point="greenhop.communities.mo_env:HubMOEnv",
+        kwargs={"scenario": _scenario},
+        disable_env_checker=True,
+    )
+
 for _id, _scenario in JOB_ENV_IDS.items():
     register(id=_id, entry_point="greenhop.gym.jobs_env:HubJobsEnv", kwargs={"scenario": _scenario})
 
@@ -79,8 +98,11 @@ for _id, _scenario in ENV_IDS.items():
 _HOME = {  # where a public name lives
     "greenhop.episode.simulator": ("Simulator", "build_simulator"),
     "greenhop.errors": ("ActionError", "ConfigError", "DataError", "GreenhopError", "SolverError"),
+    "greenhop.communities.constrained": ("CostInfo", "SixTuple"),
     "greenhop.gym.env": ("HubEnv",),
+    "greenhop.communities.many_agents": ("aec_env", "parallel_env"),
     "greenhop.gym.jobs_env": ("HubJobsEnv",),
+    "greenhop.communities.mo_env": ("HubMOEnv",),
     "greenhop.gym.tensor_env": ("TensorVectorEnv",),
     "greenhop.gym.vector_env": ("HubVectorEnv",),
     "greenhop.scenario.find": ("load_scenario", "scenario_names"),

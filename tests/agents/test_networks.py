@@ -11,6 +11,7 @@ from torch.nn.functional import silu
 
 from greenhop.episode.decoders.base import split_action
 from greenhop.episode.simulator import Simulator, build_simulator, shapes_of
+from greenhop.gym.hub_views import hub_views
 from greenhop.scenario.config import ScenarioConfig
 from greenhop.scenario.find import load_scenario
 from greenhop.world.bank import WorldBank
@@ -24,6 +25,7 @@ from greenhop_agents.learners.networks import (
     entropy,
     log_prob,
 )
+from tests.sims import day_sim
 
 BATCH = 3
 
@@ -195,3 +197,23 @@ def test_log_prob_and_entropy_match_torch() -> None:
     expected, spread = normal.log_prob(bid), normal.entropy()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(log_prob(bid, mean, log_std), expected.sum(-1))
     torch.testing.assert_close(entropy(log_std), spread[0].sum())
+
+
+@pytest.mark.parametrize("name", ["pair2", "tri3"])
+def test_a_hub_of_many_agents_bids_by_what_it_sees_alone(name: str) -> None:
+    """Features that no hub publishes move the bids of their own hub and of no other."""
+    sim = day_sim(name)
+    actor, views = build_actor(sim, NetworkConfig(kind="hub", width=8, layers=1)), hub_views(sim)
+    with torch.no_grad():
+        for weight in actor.parameters():
+            weight.add_(0.3 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
+    obs = torch.randn(1, sim.obs_size, generator=torch.Generator().manual_seed(0))
+    owner = views.place // views.bids
+    width, backlog = sim.observer.parts["region"][1], sim.observer.slices()["region.backlog"]
+    before = actor.act(obs)
+    for hub in range(sim.params.n_regions):
+        other = obs.clone()
+        other[:, hub * width + backlog.start : hub * width + backlog.stop] += 1.0
+        moved = (actor.act(other) != before)[0]
+        assert moved[owner == hub].any()
+        assert not moved[owner != hub].any()

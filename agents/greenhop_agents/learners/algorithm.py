@@ -76,6 +76,11 @@ class Algorithm(ABC):
         """Whether agents configured so, once trained, can run any number of hubs, links and units."""
         return False
 
+    @property
+    def keeps_last(self) -> bool:
+        """Whether the policy at the end is kept, and not the one that was cheapest in validation."""
+        return False
+
     @abstractmethod
     def policy(self) -> Policy:
         """The deterministic policy as it is now."""

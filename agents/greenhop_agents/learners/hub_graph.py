@@ -13,6 +13,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from greenhop.episode.decoders.base import AXES
 from greenhop.episode.observations import PRICE_SCALE_CNY_PER_MWH, Observer
 from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
@@ -20,11 +21,6 @@ from greenhop.physics.ops import TINY
 from greenhop.physics.params import Params
 from greenhop_agents.learners.layout import Layout, build_layout
 
-# what each block of an action belongs to, by decoder
-AXES = {
-    "shadow_price": {"place": "region", "time": "region", "storage": "unit", "route": "region", "ceiling": "region"},
-    "full": {"route": "link", "serve": "region", "migrate": "link", "storage": "unit", "alternative": "region"},
-}
 COMMON = ("calendar", "deadlines", "progress")  # blocks of an observation that every region sees
 NETWORK_PRICE_SCALE_CNY_PER_GB = 1.0
 DEMAND_FEE_SCALE_CNY_PER_MW = 10_000.0  # a monthly fee of about 40 CNY/kW prorated to a week

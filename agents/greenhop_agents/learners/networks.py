@@ -1,4 +1,4 @@
-"""Networks of the native learners: a shared per-region encoder with messages along the links, a flat MLP, a constant.
+"""Networks of the native learners: an encoder of regions with messages on links, one net a hub, an MLP, a constant.
 
 Both map observations `[B, O]` to the mean of a Gaussian over *bids* `[B, A]`; the action is `tanh(bid)`, so it never
 leaves −1…1 and the gradient of the simulator never dies at a clip. The last layer starts near zero, hence so does every
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from greenhop.episode.simulator import Simulator
 from greenhop.scenario.config import Count
 from greenhop.scenario.limits import Limited
+from greenhop_agents.learners.hub_actor import HubActor, view_shape
 from greenhop_agents.learners.hub_graph import Graph, build_graph, build_kinds
 
 HEAD_GAIN = 0.01  # weight of the last layer of an actor at the start
@@ -29,9 +30,10 @@ LOG_2PI = math.log(2.0 * math.pi)
 class NetworkConfig(Limited):
     """Shape of the networks of one agent."""
 
-    kind: Literal["region", "mlp", "constant"] = "region"
-    """A graph network that any number of hubs shares, a plain MLP over the whole observation (linear without layers),
-    or a constant action."""
+    kind: Literal["region", "hub", "mlp", "constant"] = "region"
+    """A graph network that any number of hubs shares; one MLP for all hubs, of which each decides from its own view
+    alone (its critic sees everything); a plain MLP over the whole observation (linear without layers); or a constant
+    action."""
     width: Count = 64
     """Numbers of a hidden layer."""
     layers: Annotated[int, Field(ge=0)] = 2
@@ -245,6 +247,9 @@ def build_actor(sim: Simulator, config: NetworkConfig) -> Actor:
     """An actor for the shapes of a scenario, on its device."""
     if config.kind == "mlp":
         body: nn.Module = mlp(sim.obs_size, config.width, config.layers, sim.action_size, HEAD_GAIN)
+    elif config.kind == "hub":
+        seen, decided = view_shape(sim)
+        body = HubActor(sim, mlp(seen, config.width, config.layers, decided, HEAD_GAIN))
     elif config.kind == "constant":
         body = Constant(sim.action_size)
     else:

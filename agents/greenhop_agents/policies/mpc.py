@@ -23,7 +23,7 @@ programme whole, and the last basis moved along.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from time import process_time
 from typing import TypeVar
@@ -42,6 +42,7 @@ from greenhop.lp.model import Pattern, build
 from greenhop.lp.replay import plan_at, plan_of
 from greenhop.lp.solve import Options, Solver, SolverName
 from greenhop.lp.window import Window, episode_terminal, make_window
+from greenhop.physics.objectives import raised
 from greenhop.physics.params import Params
 from greenhop.physics.state import Dispatch, Plan, Row, State
 from greenhop.scenario.join import build_params
@@ -116,6 +117,7 @@ class Mpc:
     name: str = "mpc"
     settings: MpcSettings = MpcSettings()
     perfect: bool = False
+    prices: Mapping[str, float] = field(default_factory=dict)  # CNY it also counts per unit of an objective
     seconds: list[float] = field(default_factory=list)
 
     def reset(self, sim: Simulator) -> None:
@@ -130,7 +132,7 @@ class Mpc:
                 f"horizon_h = {self.settings.horizon_h} is beyond the forecasts of {covered} h; "
                 f"set scenario.forecast.horizon_h={self.settings.horizon_h}"
             )
-        self._params = build_params(sim.scenario, torch.float64)
+        self._params = raised(build_params(sim.scenario, torch.float64), self.prices)
         self._outlook: Outlook = PerfectOutlook() if self.perfect else ForecastOutlook()
         self._controllers: dict[int, Controller] = {}
         self._patterns: dict[bytes, Pattern] = {}  # all environments share them

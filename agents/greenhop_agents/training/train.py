@@ -189,7 +189,7 @@ def _train(config: DictConfig, algorithm: type[Algorithm], team: Team, sim: Simu
     finished = learner.train(run)
     if run.leads:
         log_training(folder, run.steps, perf_counter() - began)
-        if run.validation is None:
+        if run.validation is None or learner.keeps_last:
             save_policy(folder, learner.weights())
     if not finished:
         go_on = f"; go on with resume={folder}" if algorithm.resumable else f" in {folder}"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from greenhop.episode.simulator import Simulator
 
 Baseline = Literal["none", "group", "price_follow"]
+Paid = Literal["shared", "own"]  # an agent of many earns what the network earns, or what its own hub does
 Numbers = TypeVar("Numbers", Tensor, NDArray[Any])
 
 

@@ -6,7 +6,8 @@ The Gaussian lives on bids; `tanh` belongs to the environment, so it needs no Ja
 same episodes, and a reward counts beyond the mean of the others in its group: weather, which moves a bill far more than
 any decision, cancels (input-driven baselines, Mao et al., 2019). Rewards accrue: they include the change of the state's
 potential (`greenhop.physics.rewards`). The learning rate is a tensor that follows the measured KL divergence; noise and
-divergence fall to the end of training, because a policy under noise is not the policy without.
+divergence fall to the end of training, because a policy under noise is not the policy without. With budgets, rewards
+also pay for what a step uses of them, at prices that rise until they are kept (`greenhop_agents.learners.multipliers`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from greenhop.engines.price_follow import at, price_follow_rewards
+from greenhop.episode.budgets import Budgets
 from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
 from greenhop.gym.pay import Baseline, beyond_others
@@ -27,6 +29,7 @@ from greenhop.scenario.config import Count, NonNegative, Positive
 from greenhop_agents.learners.actor_critic import ActorCritic, Tuned, check_graph
 from greenhop_agents.learners.algorithm import Agent
 from greenhop_agents.learners.gae import gae
+from greenhop_agents.learners.multipliers import Multipliers, multipliers
 from greenhop_agents.learners.native import NativeOptions, episode_metrics
 from greenhop_agents.learners.networks import (
     NetworkConfig,
@@ -85,6 +88,11 @@ class PpoConfig(NativeOptions):
     reward: RewardKind = "accrual"
     """Minus the bill of a step; or with the change of what waiting work and stored energy are worth at terminal
     prices."""
+    constraints: Budgets = Budgets()
+    """What an episode may use on average; prices on it are learnt beside the policy."""
+    multiplier_rate: Positive = 0.1
+    """How fast those prices move: the share of an episode's cost by which the price of a whole budget rises in an
+    update that uses it twice."""
     bf16: bool = False
     """Whether networks are updated in bfloat16 where that is safe."""
     tf32: bool = False
@@ -111,6 +119,7 @@ class Ppo(ActorCritic):
     scale: Tensor  # running root mean square of returns: the critic's unit
     noise: Tensor  # factor of the noise now
     target_kl: Tensor  # now
+    prices: Multipliers
 
     @classmethod
     def build(
@@ -147,6 +156,7 @@ class Ppo(ActorCritic):
             scale=torch.ones((), device=device),
             noise=torch.ones((), device=device),
             target_kl=torch.full((), config.target_kl or 0.0, device=device),
+            prices=multipliers(config.constraints, sim.params, config.multiplier_rate),
         )
 
     def bids(self, obs: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,6 +167,11 @@ class Ppo(ActorCritic):
     def begin(self) -> None:
         """Every process starts from the actor of the first one."""
         self.team.copy_first(self.actor.parameters())
+
+    @property
+    def keeps_last(self) -> bool:
+        """With budgets, because the cheapest policy on the way may have broken them."""
+        return bool(self.prices.budgets)
 
     def modules(self) -> dict[str, nn.Module]:
         """Actor and critic."""
@@ -174,13 +189,21 @@ class Ppo(ActorCritic):
             self.target_kl.fill_(cosine(c.target_kl, c.final_target_kl, done))
 
     def extras(self) -> dict[str, Tensor]:
-        """The critic's unit."""
-        return {"scale": self.scale}
+        """The critic's unit and the prices of budgets."""
+        return {"scale": self.scale, "prices": self.prices.price}
 
     def once(self) -> dict[str, Tensor]:
         """One rollout and its update."""
         rollout, self.fleet = collect(self)
-        return update(self, rollout) | episode_metrics(self.sim.params.steps, rollout.reported)
+        return update(self, rollout) | self._priced(rollout) | episode_metrics(self.sim.params.steps, rollout.reported)
+
+    def _priced(self, rollout: Rollout) -> dict[str, Tensor]:
+        """Prices of budgets follow what the rollout used of them."""
+        if not self.prices.budgets:
+            return {}
+        spent = self.team.mean(self.prices.spent(rollout.reported))
+        self.prices.follow(spent)
+        return self.prices.told(spent)
 
 
 def _check(sim: Simulator, config: PpoConfig) -> None:
@@ -239,6 +262,7 @@ def collect(agent: Ppo) -> tuple[Rollout, Fleet]:
         reward = stepped.reward
         if c.reward == "accrual":
             reward = reward + gain(sim.params, before.state, stepped.final.state)
+        reward = reward - agent.prices.penalty(stepped.reported)
         if c.baseline == "group":
             reward = beyond_others(reward, c.group_size)
         elif c.baseline == "price_follow":

@@ -10,6 +10,12 @@ from torch import Tensor
 from greenhop.physics.state import Plan, Row, State
 from greenhop.world.layout import Seen
 
+# what each block of an action belongs to, by decoder
+AXES: dict[str, dict[str, str]] = {
+    "shadow_price": {"place": "region", "time": "region", "storage": "unit", "route": "region", "ceiling": "region"},
+    "full": {"route": "link", "serve": "region", "migrate": "link", "storage": "unit", "alternative": "region"},
+}
+
 
 class Decoder(Protocol):
     """Turns actions into plans."""

@@ -1,0 +1,127 @@
+"""Trade-offs: areas typed in by hand, the certified front, and the optimum that keeps a budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from greenhop.episode.budgets import Budgets
+from greenhop.episode.simulator import Simulator
+from greenhop.errors import ConfigError, SolverError
+from greenhop_agents.policies.mpc import Mpc, MpcSettings
+from greenhop_agents.policies.rules import PriceFollow
+from greenhop_agents.report.front_figure import draw_front
+from greenhop_agents.scoring.fronts import (
+    Line,
+    hypervolume,
+    lower_hull,
+    mixed_hypervolume,
+    outer_corners,
+    outer_hypervolume,
+    undominated,
+)
+from greenhop_agents.scoring.optima import budget_optimum, mean_optimum
+from greenhop_agents.studies.budgets import BudgetsConfig, budget_study
+from greenhop_agents.studies.pareto import ParetoConfig, pareto, paying, place
+from tests.sims import day_sim
+
+STARTS = [10, 300]
+
+
+def test_areas_are_those_of_a_drawing_by_hand() -> None:
+    points = [(1.0, 3.0), (2.0, 1.0), (2.5, 2.0), (1.0, 4.0)]
+    assert undominated(points) == [(1.0, 3.0), (2.0, 1.0)]
+    assert hypervolume(points, (4.0, 4.0)) == pytest.approx(3.0 * 1.0 + 2.0 * 2.0)
+    assert hypervolume([(5.0, 0.0)], (4.0, 4.0)) == 0.0
+    assert mixed_hypervolume(points, (4.0, 4.0)) == pytest.approx(7.0 + 0.5 * 1.0 * 2.0)  # and the triangle between
+    assert lower_hull([(0.0, 3.0), (1.0, 2.5), (2.0, 0.0)]) == [(0.0, 3.0), (2.0, 0.0)]
+
+
+def test_half_planes_bound_the_area_from_outside() -> None:
+    lines = [Line(1.0, 1.0, 4.0)]  # x + y ≥ 4 in the square from 1 to 4
+    assert outer_hypervolume(lines, (4.0, 4.0), (1.0, 1.0)) == pytest.approx(9.0 - 2.0)
+    assert outer_corners(lines, (4.0, 4.0), (1.0, 1.0)) == [(1.0, 3.0), (1.0, 4.0), (3.0, 1.0), (4.0, 1.0)]
+
+
+@pytest.fixture(scope="module")
+def sim() -> Simulator:
+    return day_sim("pair2")
+
+
+def config(**changes: object) -> ParetoConfig:
+    given = {"objective": "carbon_kg", "prices": [0.2, 1.0, 5.0], "following": ["price_follow"], "policies": ["stay"]}
+    return ParetoConfig.model_validate({**given, **changes})
+
+
+def test_no_policy_is_beyond_the_certified_front_and_optimal_plans_nearly_are_it(
+    sim: Simulator, tmp_path: Path
+) -> None:
+    found = pareto(sim, STARTS, config())
+    assert 0.0 < found.area("price_follow") < found.inner_area <= found.outer_area * (1 + 1e-9)
+    denser = pareto(sim, STARTS, config(prices=[0.05, 0.1, 0.2, 0.4, 1.0, 2.0, 5.0]))
+    gaps = [1.0 - f.inner_area / f.outer_area for f in (found, denser)]
+    assert gaps[1] < gaps[0] < 0.05, "more prices leave less between inside and outside"
+    for x, y in [*found.reached["price_follow"], *found.reached["stay"]]:
+        for price in (0.2, 1.0, 5.0):
+            assert x + price * y > mean_optimum(sim, STARTS, {"carbon_kg": price}).lower_bound
+    carbon = [y for _, y in found.reached["price_follow"]]
+    assert carbon[-1] < carbon[0], "who must pay more for carbon emits less"
+    draw_front(found, "a front", tmp_path / "front.png")
+    assert (tmp_path / "front.png").stat().st_size > 10_000
+
+
+def test_an_operator_who_pays_for_an_objective_is_billed_without_it(sim: Simulator) -> None:
+    for objective, price in (("carbon_kg", 1.0), ("missed_mwh", 1e3), ("green_short_mwh", 200.0)):
+        dear = paying(sim, {objective: price})
+        same = place(dear, PriceFollow(), STARTS, objective, price)
+        again = place(dear, PriceFollow(), STARTS, objective)
+        assert again[0] == pytest.approx(same[0] + price * same[1], rel=1e-6)
+        assert same[1] == again[1]
+    with pytest.raises(ConfigError, match="no objective beside the bill"):
+        paying(sim, {"cost_cny": 1.0})
+
+
+def test_a_planner_told_of_a_price_emits_less(sim: Simulator) -> None:
+    def emits(price: float) -> float:
+        planner = Mpc(settings=MpcSettings(horizon_h=6), prices={"carbon_kg": price} if price else {})
+        return place(paying(sim, {"carbon_kg": price}), planner, STARTS[:1], "carbon_kg", price)[1]
+
+    assert emits(3.0) < emits(0.0)
+
+
+def test_the_optimum_under_a_budget_is_certified_and_its_price_is_the_multiplier(sim: Simulator) -> None:
+    free = mean_optimum(sim, STARTS, {}).totals
+    (budget,) = Budgets(carbon_kg=0.8 * free["carbon_kg"]).listed(sim.params)
+    found = budget_optimum(sim, STARTS, budget)
+    assert found.free_used == pytest.approx(free["carbon_kg"])
+    assert found.lower_bound_cny <= found.attained_cny
+    assert found.attained_cny - found.lower_bound_cny < 1e-3 * abs(found.lower_bound_cny)
+    assert found.free_cny < found.lower_bound_cny
+    assert found.price_cny > 0.0
+    (tighter,) = Budgets(carbon_kg=0.795 * free["carbon_kg"]).listed(sim.params)
+    dearer = budget_optimum(sim, STARTS, tighter)
+    saved = (dearer.attained_cny - found.attained_cny) / (budget.limit - tighter.limit)
+    assert saved == pytest.approx(found.price_cny, rel=0.25), "what a kg less costs is its price"
+
+
+def test_a_green_share_that_holds_anyway_is_free_and_one_that_cannot_hold_is_said(sim: Simulator) -> None:
+    (easy,) = Budgets(green_share=0.01).listed(sim.params)
+    found = budget_optimum(sim, STARTS, easy)
+    assert (found.price_cny, found.free_cny) == (0.0, found.attained_cny)
+    (hopeless,) = Budgets(carbon_kg=1.0).listed(sim.params)
+    with pytest.raises(SolverError, match="no plan keeps it"):
+        budget_optimum(sim, STARTS[:1], hopeless)
+
+
+def test_policies_are_told_whether_they_keep_a_budget(sim: Simulator) -> None:
+    free = mean_optimum(sim, STARTS, {}).totals
+    wanted = {"constraints": {"carbon_kg": 0.7 * free["carbon_kg"]}, "policies": ["price_follow"]}
+    study = budget_study(sim, STARTS, BudgetsConfig.model_validate(wanted))
+    (row,) = study.policies
+    assert not row.kept
+    assert row.used > study.budget.limit
+    assert np.isfinite(study.as_row()["attained_cny"])
+    with pytest.raises(ConfigError, match="exactly one budget"):
+        budget_study(sim, STARTS, BudgetsConfig.model_validate({"constraints": {}, "policies": []}))
