@@ -57,7 +57,7 @@ def test_the_offline_recipe_clones_a_dataset_that_the_command_wrote(tmp_path: Pa
     if find_spec("minari") is None:
         pytest.skip("Minari is not installed (extra `offline`)")
     root, name = tmp_path / "datasets", "greenhop/pair2/few-v0"
-    asked = ["overrides=[episode.length_h=24]", "policies=[price_follow]", "episodes=3", "noise=0.01"]
+    asked = ['overrides=["episode.length_h=24"]', "policies=[price_follow]", "episodes=3", "noise=0.01"]
     command = [sys.executable, str(RECIPES.parents[1] / "scripts" / "collect.py"), *asked]
     done = subprocess.run([*command, f"output={root}", f"dataset={name}"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -70,8 +70,9 @@ def test_the_offline_recipe_clones_a_dataset_that_the_command_wrote(tmp_path: Pa
 
 @pytest.mark.slow
 def test_the_rllib_recipe_trains_and_is_scored() -> None:
-    if find_spec("ray") is None or find_spec("ray.rllib") is None:
-        pytest.skip("RLlib is not installed (see docs/agent.md)")
+    pytest.importorskip(
+        "ray.rllib.algorithms", reason="RLlib is not installed (see docs/agent.md)", exc_type=ImportError
+    )
     tiny = ("--iterations", "1", "--num-envs", "2", "--batch", "48", "--eval-episodes", "1")
     assert_scored(run_recipe("rllib_ppo", *tiny), "rllib_ppo")
 

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -100,7 +99,7 @@ def test_the_readme_quotes_scores_and_intervals_as_they_are(column: int) -> None
         part = frame[frame["agent"] == agent].pivot(index="seed", columns="episode")
         expected = "–"
         if len(part):
-            scores = scores(part["reference_cny"], part["cost_cny"], part["bound_cny"])
-            estimate = interval(np.asarray(scores))
+            captured = scores(part["reference_cny"], part["cost_cny"], part["bound_cny"])
+            estimate = interval(captured)
             expected = f"{estimate.value:.1f} ({estimate.low:.1f} … {estimate.high:.1f})"
         assert cells.split("|")[column].strip() == expected, agent

@@ -101,7 +101,7 @@ def record(sim: Simulator, deciding: Simulator, policy: Policy, starts: Tensor, 
     """
     if not isinstance(sim.decoder, FullDecoder) and not isinstance(policy, Acting):
         raise ConfigError(
-            f"policies holds {policy.name}, which plans and does not bid: record it with overrides=[decoder.name=full]"
+            f"policies holds {policy.name}, which plans and does not bid: record it with decoder.name=full in overrides"
         )
     generator, rows = torch.Generator().manual_seed(seed), []
     policy.reset(deciding)
