@@ -33,14 +33,14 @@ for line in sys.stdin:  # one line for each kill: how long to wait
 """
 
 
-def kill_often(writer: str, kills: int, *arguments: str) -> Iterator[list[int]]:
-    """After every kill the numbers that the killed process had finished writing."""
+def kill_often(writer: str, kills: int, *arguments: str, longest_s: float = 0.057) -> Iterator[list[int]]:
+    """After every kill, which comes within `longest_s`, the numbers that the killed process had finished writing."""
     command = [sys.executable, "-c", writer + _HARNESS, *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdin is not None
         assert running.stdout is not None
         for attempt in range(kills):
-            running.stdin.write(f"{0.02 + 0.0037 * (attempt % 11)}\n")
+            running.stdin.write(f"{longest_s * (0.35 + 0.065 * (attempt * 7 % 11))}\n")
             running.stdin.flush()
             done = [int(line) for line in iter(running.stdout.readline, "killed\n") if line]
             yield done
