@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="f
 
 NUMBERED = """
 def place(number):  # the harness counts from a new thousand after every kill
-    return number // 1000 * 8 + number % 1000
+    return number // 1000 * 16 + number % 1000
 """
 WORLDS = """
 from greenhop.scenario.find import load_scenario
@@ -29,7 +30,7 @@ from greenhop.world.bank import build_bank
 scenario = load_scenario("pair2")
 
 def write(number):
-    other = scenario.model_copy(update={"seed": number})
+    other = scenario.model_copy(update={"seed": place(number)})
     build_bank(other, build_params(other), "test", [0])
 """
 OPTIMA = """
@@ -48,14 +49,14 @@ from greenhop.compiler.program import Program
 x = torch.ones(8, 3)
 
 def write(number):
-    scaled = Program(lambda _, x: x * float(number), x, (x[:1],), ["first"], ["first"])
-    assert scaled.batch_first(x, [x])[0][0, 0] == number
+    scaled = Program(lambda _, x: x * float(place(number)), x, (x[:1],), ["first"], ["first"])
+    assert scaled.batch_first(x, [x])[0][0, 0] == place(number)
 """
-MAKERS = {  # by kind: the script, the ending of its entries, and the longest wait before a kill
-    "worlds": (WORLDS, ".npz", 1.5),
-    "bounds": (OPTIMA.format(work="episode_bounds"), ".npz", 0.5),
-    "plans": (OPTIMA.format(work="episode_plans"), ".npz", 0.5),
-    "machine_code": (CODE, ".so", 1.0),
+MAKERS = {  # by kind: the script and the ending of its entries
+    "worlds": (WORLDS, ".npz"),
+    "bounds": (OPTIMA.format(work="episode_bounds"), ".npz"),
+    "plans": (OPTIMA.format(work="episode_plans"), ".npz"),
+    "machine_code": (CODE, ".so"),
 }
 
 
@@ -64,12 +65,14 @@ def test_makers_killed_at_any_moment_leave_whole_entries(
     kind: str, kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("GREENHOP_CACHE", str(tmp_path))
-    script, suffix, wait_s = MAKERS[kind]
-    finished = 0
-    for done in kill_often(NUMBERED + script, kills, longest_s=wait_s):
-        finished += len(done)
+    script, suffix = MAKERS[kind]
+    places: dict[str, Any] = {}
+    exec(NUMBERED, places)
+    finished: set[int] = set()
+    for done in kill_often(NUMBERED + script, kills, measured=True):
+        finished |= {places["place"](number) for number in done}
         kept = list((tmp_path / kind).rglob(f"*{suffix}"))
-        assert len(kept) >= finished
+        assert len(kept) >= len(finished)
         for path in kept:
             entry = Entry(str(path.parent.relative_to(tmp_path)), path.stem.split("-")[0], suffix)
             assert entry.find()
