@@ -7,6 +7,8 @@ import logging
 import re
 import subprocess
 import sys
+import time
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -61,6 +63,25 @@ def test_what_takes_long_is_said_on_stderr_unless_logging_is_set_up(
         saying.say("year %s of %d", "1", 2)
         saying.say("not again a moment later")
         assert capsys.readouterr().err == expected
+
+
+def test_what_is_at_work_says_so_whenever_nothing_was_said_for_a_while(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SILENCE_S", "EVERY_S"):
+        monkeypatch.setattr(saying, name, 0.05)
+    monkeypatch.setattr(saying, "log", logging.Logger("alone"))
+    monkeypatch.setattr(saying, "_last_s", float("-inf"))
+    with saying.at_work("outside"):
+        with saying.at_work("quick"):
+            pass
+        assert capsys.readouterr().err == ""
+        for title in ("inside", "outside"):  # the innermost alone speaks
+            with saying.at_work("inside") if title == "inside" else nullcontext():
+                time.sleep(0.4)
+            lines = capsys.readouterr().err.splitlines()
+            assert len(lines) > 1
+            assert all(line.startswith(f"{title}: at work for ") for line in lines)
 
 
 def test_evaluate_gives_a_row_per_episode_and_the_bound_of_the_same_ones_lies_below() -> None:
