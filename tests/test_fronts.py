@@ -14,7 +14,7 @@ from greenhop.errors import ConfigError, SolverError
 from greenhop_agents.policies.mpc import Mpc, MpcSettings
 from greenhop_agents.policies.rules import PriceFollow
 from greenhop_agents.report.budget_figure import budget_curves, draw_budget
-from greenhop_agents.report.front_figure import draw_front
+from greenhop_agents.report.front_figure import draw_front, edge
 from greenhop_agents.scoring.fronts import (
     Line,
     hypervolume,
@@ -47,6 +47,11 @@ def test_half_planes_bound_the_area_from_outside() -> None:
     assert outer_corners(lines, (4.0, 4.0), (1.0, 1.0)) == [(1.0, 3.0), (1.0, 4.0), (3.0, 1.0), (4.0, 1.0)]
 
 
+def test_the_edge_of_what_can_be_reached_is_walked_without_turning_back() -> None:
+    corners = outer_corners([Line(1.0, 1.0, 4.0)], (4.0, 4.0), (1.0, 1.0))
+    assert edge(np.array(corners)).tolist() == [[1.0, 4.0], [1.0, 3.0], [3.0, 1.0], [4.0, 1.0]]
+
+
 @pytest.fixture(scope="module")
 def sim() -> Simulator:
     return day_sim("pair2")
@@ -72,6 +77,12 @@ def test_no_policy_is_beyond_the_certified_front_and_optimal_plans_nearly_are_it
     assert carbon[-1] < carbon[0], "who must pay more for carbon emits less"
     draw_front(found, "a front", tmp_path / "front.png")
     assert (tmp_path / "front.png").stat().st_size > 10_000
+
+
+def test_the_least_carbon_is_bounded_on_a_day_whose_plan_leaves_load_unserved(sim: Simulator) -> None:
+    least, paid = (mean_optimum(sim, [173], {"carbon_kg": 5.0}, bill=bill) for bill in (0.0, 1.0))
+    assert least.lower_bound < 0.9 * 5.0 * least.totals["carbon_kg"], "the plan emits more than the programme said"
+    assert 0.0 < least.lower_bound < 5.0 * paid.totals["carbon_kg"]
 
 
 def test_policies_that_make_a_front_together_share_their_hypervolume(sim: Simulator) -> None:
