@@ -26,6 +26,7 @@ from greenhop.engines.seen import name_of_step
 from greenhop.episode.carry import Carry
 from greenhop.errors import ConfigError
 from greenhop.physics.state import State
+from greenhop.saying import at_work
 
 if TYPE_CHECKING:
     from greenhop.episode.simulator import Simulator
@@ -48,7 +49,11 @@ _PROGRAMS: WeakKeyDictionary[Simulator, Programs] = WeakKeyDictionary()
 def programs_of(sim: Simulator) -> Programs:
     """The programs of a simulator, read or followed when they are first asked for; neither is compiled yet."""
     if sim not in _PROGRAMS:
-        with torch.inference_mode(False), torch.device(sim.params.device):  # whatever the caller has set
+        with (
+            at_work(f"following a step of {sim.params.name} number by number"),
+            torch.inference_mode(False),  # whatever the caller has set
+            torch.device(sim.params.device),
+        ):
             _PROGRAMS[sim] = _followed(sim)
     return _PROGRAMS[sim]
 
@@ -91,6 +96,8 @@ def to_compile(sim: Simulator, compile: bool | None) -> bool:
     Raises:
         ConfigError: `compile` is True, and the telemetry is late, in part or with errors: only torch does that.
     """
+    if compile not in (None, True, False):
+        raise ConfigError(f"compile = {compile!r}; allowed: True, False, or None for what is possible")
     if sim.telemetry is not None:
         if compile:
             raise ConfigError("machine code knows full telemetry only: leave out compile, or observation.telemetry")

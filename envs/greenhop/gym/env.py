@@ -65,7 +65,7 @@ class HubEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         *,
         overrides: Sequence[str] = (),
         year_ids: Sequence[int] | None = None,
-        device: str = "cpu",
+        device: torch.device | str = "cpu",
         render_mode: str | None = None,
         max_episode_steps: int | None = None,
         compile: bool | None = None,
