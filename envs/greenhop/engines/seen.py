@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from greenhop.cache import key_of, source_key
-from greenhop.episode.simulator import Simulator
 from greenhop.world import MADE_BY as WORLD
+
+if TYPE_CHECKING:
+    from greenhop.episode.simulator import Simulator
 
 CODE = (*WORLD, "scenario", "physics", "episode", "engines", "arrays.py")  # that a step runs through
 PLAIN = (str, int, float, bool, type(None))
@@ -23,7 +25,7 @@ def name_of_step(sim: Simulator) -> str | None:
     None where a part of the simulator is nobody's here, such as a decoder of a user's own: its code is not known.
     """
     table = sim.bank.table
-    if type(sim) is not Simulator:
+    if not _is_ours(sim):
         return None
     seen = sim.params, sim.decoder, sim.observer, sim.bank.layout, sim.telemetry, str(table.dtype), table.shape[1]
     try:
@@ -47,13 +49,18 @@ def _facts(x: Any) -> Iterator[Any]:
         yield [type(x).__name__, len(x)]
         for item in x.items() if isinstance(x, dict) else x:
             yield from _facts(item)
-    elif type(x).__module__.split(".")[0] == "greenhop":
+    elif _is_ours(x):
         yield f"{type(x).__module__}.{type(x).__qualname__}"
         yield from _facts(_content(x))
     elif isinstance(x, torch.Size):
         yield list(x)
     else:
         raise _UnknownError
+
+
+def _is_ours(x: Any) -> bool:
+    """Whether its code is part of `CODE`, and not of somebody's subclass."""
+    return type(x).__module__.split(".")[0] == "greenhop"
 
 
 def _content(x: Any) -> dict[str, Any]:
