@@ -74,22 +74,23 @@ def draw_budget(found: BudgetStudy, runs: Mapping[str, Curves], title: str, path
     """Write the picture of `runs` to `path`, as PNG or SVG."""
     label, unit = UNITS[found.budget.name]
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 5.4), dpi=130, facecolor=PAPER, layout="constrained")
+        figure = Figure(figsize=(9.2, 5.0), dpi=130, facecolor=PAPER, layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True)
         for colour, (name, told) in zip(COLOURS, runs.items(), strict=False):
             _line(above, told["used"], 1.0 / unit, colour, name)
             if "price" in told:
                 _line(below, told["price"], unit, colour, name)
         above.axhline(found.budget.limit / unit, color=BEST, lw=1.2, ls="--", label="budget")
-        above.axhline(found.optimum.free_used / unit, color=MUTED, lw=1.2, label="optimum without it (held-out)")
-        below.axhline(found.optimum.price_cny * unit, color=BEST, lw=1.2, label="of the certified optimum (held-out)")
+        free, price, where = found.optimum.free_used / unit, found.optimum.price_cny * unit, "\n(held-out episodes)"
+        above.axhline(free, color=MUTED, lw=1.2, label=f"optimum without it{where}")
+        below.axhline(price, color=BEST, lw=1.2, label=f"of the certified optimum{where}")
         above.set_ylabel(f"{label} per episode")
         below.set_ylabel(f"price of it, CNY/{label.rpartition(', ')[2]}")
         below.set_ylim(bottom=0.0)
         below.set_xlabel("environment steps, million")
         above.set_title(title)
         for axes in (above, below):
-            axes.legend(frameon=False, fontsize=8.5)
+            axes.legend(frameon=False, fontsize=8.5, loc="upper left", bbox_to_anchor=(1.0, 1.0))
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
 
