@@ -119,8 +119,8 @@ def _traced(config: DictConfig, given: Trace, options: Any) -> tuple[Simulator, 
     notes = [
         f"{len(traced.jobs):,} jobs (parts of long ones counted) over {hours:g} h; each stands for "
         f"{traced.stands_for:,.1f} like it",
-        f"{100 * traced.long_share:.1f} % of the work is in jobs longer than half their class's window, run in parts; "
-        f"{traced.left_out} rows without run time or width left out",
+        f"{100 * traced.long_share:.1f} % of the work is in jobs longer than half their class's window, or too "
+        f"wide for a pool, run in parts; {traced.left_out} rows without run time or width left out",
     ]
     return with_jobs(sim, row, traced.jobs), traced.jobs, 0, notes
 

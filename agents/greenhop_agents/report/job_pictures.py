@@ -160,7 +160,8 @@ def backlog(runs: Sequence[JobRun]) -> Figure:
         ax.set_title(f"{run.policy}: work that waits, GWh", fontsize=9.5)
         ax.set_xlim(0, hours[-1])
         ax.grid(axis="x", color="#e7ebef")
-    axes[-1].set_xlabel("hours")
+    span = float(hours[-1] + p.dt_h)
+    axes[-1].set(xlabel="hours", xticks=np.arange(0.0, span + 1e-9, 24.0 if span > 48 else 6.0))
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=len(labels), frameon=False, fontsize=8.5, loc="outside lower left")
     return figure
