@@ -45,14 +45,14 @@ def test_a_job_that_is_too_long_runs_in_parts_that_wait_for_each_other() -> None
 def test_rows_without_run_time_are_left_out_unless_their_size_is_timed() -> None:
     tokens = trace([0.0, 1.0], [100.0, 1.0])
     assert trace_jobs(tokens, PARAMS, AS_THEY_ARE).left_out == 1
-    timed = trace_jobs(tokens, PARAMS, TraceOptions(loading=None, card_kw=1.0, size_h=0.01))
+    timed = trace_jobs(tokens, PARAMS, TraceOptions(loading=None, card_kw=1.0, size_s=36.0))
     assert timed.left_out == 0
     np.testing.assert_allclose(timed.jobs.work_mwh, 1e-3)
     assert timed.jobs.width.tolist() == [1, 1]
 
 
 def test_a_trace_without_run_times_names_what_would_help() -> None:
-    with pytest.raises(DataError, match=r"no job with run time and width is left; give as_jobs\.size_h"):
+    with pytest.raises(DataError, match=r"no job with run time and width is left; give as_jobs\.size_s"):
         trace_jobs(trace([0.0], [9.0]), PARAMS, AS_THEY_ARE)
 
 
