@@ -20,12 +20,20 @@ def child(first):
         write(number)
         os.write(1, f"{number}\\n".encode())
 
-first = 0
+def seconds_of_a_write():
+    began, pid = time.monotonic(), os.fork()
+    if pid == 0:
+        write(0)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    return time.monotonic() - began
+
+first, unit_s = 0, seconds_of_a_write() if MEASURED else 1.0
 for line in sys.stdin:  # one line for each kill: how long to wait
     pid = os.fork()
     if pid == 0:
         child(first)
-    time.sleep(float(line))
+    time.sleep(float(line) * unit_s)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     first += 1_000
@@ -33,14 +41,18 @@ for line in sys.stdin:  # one line for each kill: how long to wait
 """
 
 
-def kill_often(writer: str, kills: int, *arguments: str) -> Iterator[list[int]]:
-    """After every kill the numbers that the killed process had finished writing."""
-    command = [sys.executable, "-c", writer + _HARNESS, *arguments]
+def kill_often(writer: str, kills: int, *arguments: str, measured: bool = False) -> Iterator[list[int]]:
+    """After every kill the numbers that the killed process had finished writing.
+
+    Kills come after hundredths of a second; `measured`: after 0.2 to 2 times as long as the first writing took.
+    """
+    command = [sys.executable, "-c", f"{writer}\nMEASURED = {measured}\n{_HARNESS}", *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdin is not None
         assert running.stdout is not None
         for attempt in range(kills):
-            running.stdin.write(f"{0.02 + 0.0037 * (attempt % 11)}\n")
+            wait = 0.2 + 0.18 * (attempt * 7 % 11) if measured else 0.02 + 0.0037 * (attempt % 11)
+            running.stdin.write(f"{wait}\n")
             running.stdin.flush()
             done = [int(line) for line in iter(running.stdout.readline, "killed\n") if line]
             yield done

@@ -265,3 +265,31 @@ def test_permuting_the_regions_permutes_the_results() -> None:
         torch.testing.assert_close(ours.cost_cny, theirs.cost_cny)
         for name in ("grid_mwh", "facility_mwh", "serve_mwh", "missed_mwh"):
             torch.testing.assert_close(getattr(ours, name)[:, order], getattr(theirs, name))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"year_ids": 0}, "year_ids = 0; allowed: a list of whole numbers"),
+        ({"year_ids": "0"}, "year_ids = '0'; allowed: a list of whole numbers"),
+        ({"year_ids": [1.5]}, r"year_ids = \[1.5\]; allowed"),
+        ({"year_ids": [True]}, r"year_ids = \[True\]; allowed"),
+        ({"device": "foo"}, "device = 'foo': .*; allowed: cpu, cuda"),
+        ({"device": 3}, "device = 3: no name of a device; allowed: cpu, cuda"),
+        ({"overrides": "episode.length_h=24"}, "overrides = 'episode.length_h=24'; allowed: a list of texts"),
+        ({"overrides": [3]}, r"overrides = \[3\]; allowed: a list of texts"),
+        ({"overrides": None}, "overrides = None; allowed: a list of texts"),
+        ({"overrides": {"episode.length_h": 24}}, "overrides = .*; allowed: a list of texts"),
+        ({"compile": "yes"}, "compile = 'yes'; allowed: True, False, or None"),
+    ],
+)
+def test_what_describes_no_environment_is_refused_in_one_line(given: dict[str, Any], said: str) -> None:
+    described = {"overrides": ["episode.length_h=4"], "split": "test", "year_ids": [0], "compile": False, **given}
+    with pytest.raises(ConfigError, match=f"^{said}") as refused:
+        HubEnv("pair2", **described)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_device_may_be_given_as_torch_knows_it() -> None:
+    described: dict[str, Any] = {"split": "test", "year_ids": [np.int64(0)], "compile": False}
+    assert HubEnv("pair2", device=torch.device("cpu"), **described).sim is HubEnv("pair2", **described).sim

@@ -7,6 +7,9 @@ import logging
 import re
 import subprocess
 import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,6 +27,7 @@ from greenhop.scenario.join import build_params
 from greenhop.world.bank import build_bank
 from greenhop.world.year import generate_year
 from greenhop_agents import bound, evaluate, load_policy
+from greenhop_agents.commands.main import command_names
 from greenhop_agents.scoring.bounds import episode_bounds
 from greenhop_agents.scoring.evaluate import evaluate as run_episodes
 from greenhop_agents.scoring.scoreboard import summarise
@@ -61,6 +65,25 @@ def test_what_takes_long_is_said_on_stderr_unless_logging_is_set_up(
         saying.say("year %s of %d", "1", 2)
         saying.say("not again a moment later")
         assert capsys.readouterr().err == expected
+
+
+def test_what_is_at_work_says_so_whenever_nothing_was_said_for_a_while(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SILENCE_S", "EVERY_S"):
+        monkeypatch.setattr(saying, name, 0.05)
+    monkeypatch.setattr(saying, "log", logging.Logger("alone"))
+    monkeypatch.setattr(saying, "_last_s", float("-inf"))
+    with saying.at_work("outside"):
+        with saying.at_work("quick"):
+            pass
+        assert capsys.readouterr().err == ""
+        for title in ("inside", "outside"):  # the innermost alone speaks
+            with saying.at_work("inside") if title == "inside" else nullcontext():
+                time.sleep(0.4)
+            lines = capsys.readouterr().err.splitlines()
+            assert len(lines) > 1
+            assert all(line.startswith(f"{title}: at work for ") for line in lines)
 
 
 def test_evaluate_gives_a_row_per_episode_and_the_bound_of_the_same_ones_lies_below() -> None:
@@ -104,6 +127,19 @@ def test_what_takes_three_or_more_arguments_describes_each_of_them(found: object
     wanted = list(inspect.signature(found).parameters)
     about = (inspect.getdoc(found) or "").partition("Args:")[2].partition("\n\n")[0]
     assert len(wanted) < 3 or re.findall(r"^    (\w+): \S", about, re.MULTILINE) == wanted
+
+
+def test_what_the_page_of_communities_names_is_behind_the_door() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "communities.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"greenhop\.(\w+)\(", page))
+    named |= {name for names in re.findall(r"from greenhop import (.+)", page) for name in names.split(", ")}
+    assert {"parallel_env", "CostInfo", "SixTuple", "TorchRLEnv"} <= named
+    for name in named - {"TorchRLEnv"}:
+        assert name in greenhop.__all__
+    assert "TorchRLEnv" in dir(greenhop), "apart from __all__, because it imports TorchRL"
+    assert {f"greenhop:{name}" for name in greenhop.MO_ENV_IDS} >= set(re.findall(r"greenhop:\w+MO-v1", page))
+    commands = {a or b for a, b in re.findall(r"`greenhop (\w+)`|^ *greenhop (\w+) ", page, re.MULTILINE)}
+    assert {"pareto", "budgets", "collect"} <= commands <= set(command_names())
 
 
 def test_importing_the_packages_waits_for_nothing_slow() -> None:

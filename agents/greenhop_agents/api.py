@@ -14,9 +14,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from greenhop.episode.simulator import Simulator, build_simulator
+from greenhop.saying import at_work
 from greenhop.scenario.config import ScenarioConfig, Split
 from greenhop_agents.policies.policy import Policy
 from greenhop_agents.scoring.bounds import episode_bounds
+from greenhop_agents.scoring.evaluate import Episode
 from greenhop_agents.scoring.evaluate import evaluate as run_episodes
 from greenhop_agents.scoring.foreign import Act, foreign_policy
 from greenhop_agents.scoring.scoreboard import summarise
@@ -69,7 +71,7 @@ def evaluate(
         ActionError: actions that do not fit the scenario.
     """
     sim, starts = _episodes(scenario, overrides, split, episodes)
-    done = run_episodes(sim, _found(policy, sim, name), starts)
+    done = _run(sim, _found(policy, sim, name), starts)
     return pd.DataFrame([e.as_row() for e in done]).set_index("episode")
 
 
@@ -99,7 +101,8 @@ def bound(
         SolverError: an episode that is not solved and certified.
     """
     sim, starts = _episodes(scenario, overrides, split, episodes)
-    found = episode_bounds(sim, starts.tolist(), workers=workers)
+    with at_work(f"certified bounds of {episodes} episodes"):
+        found = episode_bounds(sim, starts.tolist(), workers=workers)
     return pd.DataFrame([b.as_row() for b in found]).set_index("episode")
 
 
@@ -137,8 +140,9 @@ def score(
     """
     sim, starts = _episodes(scenario, overrides, split, episodes)
     policies = [_found(agent, sim, name) for agent in (policy, *beside, REFERENCE)]
-    by_policy = {one.name: run_episodes(sim, one, starts) for one in policies}
-    bounds = episode_bounds(sim, starts.tolist(), workers=workers)
+    by_policy = {one.name: _run(sim, one, starts) for one in policies}
+    with at_work(f"certified bounds of {episodes} episodes"):
+        bounds = episode_bounds(sim, starts.tolist(), workers=workers)
     by_policy["bound"] = [b.as_episode() for b in bounds]
     lines = summarise(by_policy, [b.bound_cny for b in bounds], REFERENCE)
     return pd.DataFrame([line.as_row() for line in lines]).set_index("policy")
@@ -148,8 +152,15 @@ def _episodes(
     scenario: ScenarioConfig | str, overrides: Sequence[str], split: Split, episodes: int
 ) -> tuple[Simulator, NDArray[np.int64]]:
     """The simulator, and the starts of `episodes` episodes spread over its split."""
-    sim = build_simulator(scenario, split, overrides=overrides)
+    with at_work("making the simulator"):
+        sim = build_simulator(scenario, split, overrides=overrides)
     return sim, sim.bank.spread(episodes)
+
+
+def _run(sim: Simulator, policy: Policy, starts: NDArray[np.int64]) -> list[Episode]:
+    """The episodes of a policy; what takes long says so."""
+    with at_work(f"{policy.name} in {len(starts)} episodes"):
+        return run_episodes(sim, policy, starts)
 
 
 def _found(agent: Agent, sim: Simulator, name: str) -> Policy:

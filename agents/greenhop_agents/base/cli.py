@@ -23,6 +23,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from greenhop.errors import ConfigError, GreenhopError, one_line
 from greenhop.files import write_json as write_whole
+from greenhop.saying import at_work
 from greenhop.scenario.config import Count, Positive, ScenarioConfig, Split, describe, parse_scenario
 from greenhop.scenario.find import config_dir
 from greenhop.scenario.limits import Limited, Name
@@ -166,7 +167,8 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads only wait for each other on a busy machine
         with one_line_errors():
             prepare(config_name)
-        _launch(config_name, task)
+        with at_work(f"greenhop {config_name}"):
+            _launch(config_name, task)
 
 
 class _Said(logging.Handler):
@@ -318,13 +320,11 @@ def pick_device(name: str) -> str:
     """
     import torch
 
+    from greenhop.devices import usable_device
+
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device = {name!r}: {one_line(error)}; allowed: auto, cpu, cuda") from None
-    return name
+    return str(usable_device(name))
 
 
 def check_file_path(key: str, path: str | None) -> None:

@@ -8,16 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event, RLock, Thread
-from time import monotonic
+from threading import RLock
 from typing import Protocol
 
 from tqdm import tqdm
 
-from greenhop.saying import said, silent_s
+from greenhop.saying import SILENCE_S, heartbeat, said
 
-TERMINAL_S, LOG_S = 0.2, 10.0  # least time between two redraws
-SILENCE_S, WATCHED_S = 2.5, 600.0  # longest silence while somebody may be watching a log, and for how long they may
+TERMINAL_S = 0.2  # least time between two redraws that somebody watches
 
 
 class Update(Protocol):
@@ -31,21 +29,11 @@ class Update(Protocol):
 @contextmanager
 def progress_bar(title: str, unit: str) -> Iterator[Update]:
     """Yields `update(done, total, note)`; the bar appears at the first call, or when nothing was said for a while."""
-    bar, over, began = _Bar(title, unit), Event(), monotonic()
-
-    def beat() -> None:
-        while not over.wait(SILENCE_S / 5):
-            watched = monotonic() - began < WATCHED_S or sys.stderr.isatty()
-            if min(silent_s(), monotonic() - began) >= (SILENCE_S if watched else LOG_S):
-                bar.show()
-
-    heart = Thread(target=beat, daemon=True)
-    heart.start()
+    bar = _Bar(title, unit)
     try:
-        yield bar.update
+        with heartbeat(lambda _: bar.show()):
+            yield bar.update
     finally:
-        over.set()
-        heart.join()
         bar.close()
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from greenhop import __version__
 from greenhop.errors import nearest
+from greenhop.saying import at_work
 from greenhop_agents import commands
 from greenhop_agents.base.stopping import quiet_end
 
@@ -45,9 +46,10 @@ def _answer(asked: str, *rest: str) -> None:
     elif asked == "--version":
         print(f"greenhop {__version__}")
     elif asked == "list":
-        from greenhop_agents.commands.inventory import print_inventory
+        with at_work("greenhop list"):
+            from greenhop_agents.commands.inventory import print_inventory
 
-        print_inventory()
+            print_inventory()
     elif asked == "completion":
         from greenhop_agents.commands.completion import bash_completion
 

@@ -26,6 +26,7 @@ from greenhop.compiler import toolchain
 from greenhop.compiler.cpp_text import Bind, Code, function
 from greenhop.compiler.threads import side_by_side, spans
 from greenhop.errors import CompilerError
+from greenhop.saying import at_work
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def machine_code(code: Code, lanes: int, dtype: torch.dtype) -> Bind:
             f"compile=True needs a C++ compiler and found none ({toolchain.sought()}); install g++ or clang++, or name "
             "one in CXX, or leave compile=False"
         )
-    with _alone(entry.folder, command):
+    with at_work("compiling machine code"), _alone(entry.folder, command):
         return _stored(entry, command) or _made(texts, command, entry)
 
 

@@ -21,9 +21,11 @@ from greenhop.compiler.cpp_text import Layout
 from greenhop.compiler.program import BoundCall, Program, to_first
 from greenhop.compiler.toolchain import trouble
 from greenhop.engines.engine import Tick, TickArrays, present, tick
+from greenhop.engines.seen import name_of_step
 from greenhop.episode.carry import Carry
 from greenhop.errors import ConfigError
 from greenhop.physics.state import State
+from greenhop.saying import at_work
 
 if TYPE_CHECKING:
     from greenhop.episode.simulator import Simulator
@@ -42,9 +44,13 @@ _PROGRAMS: WeakKeyDictionary[Simulator, Programs] = WeakKeyDictionary()
 
 
 def programs_of(sim: Simulator) -> Programs:
-    """The programs of a simulator, followed the first time that they are asked for; neither is compiled yet."""
+    """The programs of a simulator, read or followed when they are first asked for; neither is compiled yet."""
     if sim not in _PROGRAMS:
-        with torch.inference_mode(False), torch.device(sim.params.device):  # whatever the caller has set
+        with (
+            at_work(f"following a step of {sim.params.name} number by number"),
+            torch.inference_mode(False),  # whatever the caller has set
+            torch.device(sim.params.device),
+        ):
             _PROGRAMS[sim] = _followed(sim)
     return _PROGRAMS[sim]
 
@@ -67,9 +73,12 @@ def _followed(sim: Simulator) -> Programs:
     (carry, action), table, outside = examples(sim, 1), sim.bank.table, outside_of(sim)
     states: list[Layout] = ["last"] * len(carry.state)
     opening = sim.bank.opening(torch.zeros(1, dtype=torch.int64, device=sim.params.device))
+    told: list[Layout] = [*states, *[outside] * len(Tick._fields)]
+    name = name_of_step(sim)
+    beginning, stepping = (None if name is None else f"{name} {which}" for which in ("begin", "step"))
     return Programs(
-        Program(begin, table, opening, "first", [*states, outside]),
-        Program(step, table, (carry.state, action), [*states, "first"], [*states, *[outside] * len(Tick._fields)]),
+        Program(begin, table, opening, "first", [*states, outside], beginning),
+        Program(step, table, (carry.state, action), [*states, "first"], told, stepping),
     )
 
 
@@ -84,6 +93,8 @@ def to_compile(sim: Simulator, compile: bool | None) -> bool:
     Raises:
         ConfigError: `compile` is True, and the telemetry is late, in part or with errors: only torch does that.
     """
+    if compile not in (None, True, False):
+        raise ConfigError(f"compile = {compile!r}; allowed: True, False, or None for what is possible")
     if sim.telemetry is not None:
         if compile:
             raise ConfigError("machine code knows full telemetry only: leave out compile, or observation.telemetry")

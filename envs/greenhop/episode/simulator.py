@@ -6,7 +6,9 @@ Gymnasium shells, learners, CUDA graphs and gradients through time all call thes
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from operator import index
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -14,11 +16,13 @@ import torch
 from torch import Tensor
 
 from greenhop.cache import key_of
+from greenhop.devices import usable_device
 from greenhop.episode.carry import Carry
 from greenhop.episode.decoders.base import Decoder, action_size
 from greenhop.episode.decoders.find import build_decoder
 from greenhop.episode.observations import Observer, build_observer
 from greenhop.episode.telemetry import Report, Telemetry, build_telemetry
+from greenhop.errors import ConfigError
 from greenhop.physics.params import Params
 from greenhop.physics.state import Flows, Plan, Row
 from greenhop.physics.step import initial_state, step
@@ -154,17 +158,33 @@ def build_simulator(
         ConfigError: for anything the scenario schema, the split or the year ids do not allow.
     """
     config = scenario if isinstance(scenario, ScenarioConfig) else load_scenario(scenario, overrides)
+    year_ids, device = checked_years(year_ids), usable_device(device)
     with torch.inference_mode(False), torch.device("cpu"):  # whatever the caller has set
         params, decoder, observer = shapes_of(config, dtype, device)
         bank, telemetry = build_bank(config, params, split, year_ids), build_telemetry(params, config)
         return Simulator(config, params, bank, decoder, observer, telemetry)
 
 
+def checked_years(given: Any) -> list[int] | None:
+    """Years of a split as they were asked for.
+
+    Raises:
+        ConfigError: no whole numbers; which of them there are is the bank's to say.
+    """
+    if given is None:
+        return None
+    with suppress(TypeError):
+        years = list(given)
+        if not isinstance(given, str | bytes) and not any(isinstance(year, bool) for year in years):
+            return [index(year) for year in years]
+    raise ConfigError(f"year_ids = {given!r}; allowed: a list of whole numbers, or None for all years of the split")
+
+
 _ALIVE: WeakValueDictionary[str, Simulator] = WeakValueDictionary()  # a world of ten hubs takes seconds and 700 MB
 
 
 def shared_simulator(
-    scenario: ScenarioConfig, split: Split, year_ids: Sequence[int] | None = None, device: str = "cpu"
+    scenario: ScenarioConfig, split: Split, year_ids: Sequence[int] | None = None, device: torch.device | str = "cpu"
 ) -> Simulator:
     """The simulator of a checked scenario; those asked for alike are one, while it lives.
 
@@ -177,9 +197,9 @@ def shared_simulator(
     Raises:
         ConfigError: for a split or year ids that do not exist.
     """
-    years = None if year_ids is None else list(year_ids)
+    years, device = checked_years(year_ids), str(usable_device(device))
     key = key_of(scenario.model_dump(mode="json"), pack_checksum(scenario), split, years, device)
     found = _ALIVE.get(key)
     if found is None:
-        found = _ALIVE[key] = build_simulator(scenario, split, year_ids=year_ids, device=device)
+        found = _ALIVE[key] = build_simulator(scenario, split, year_ids=years, device=device)
     return found

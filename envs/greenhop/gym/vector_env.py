@@ -76,7 +76,7 @@ class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         *,
         overrides: Sequence[str] = (),
         year_ids: Sequence[int] | None = None,
-        device: str = "cpu",
+        device: torch.device | str = "cpu",
         render_mode: str | None = None,
         max_episode_steps: int | None = None,
         compile: bool | None = None,

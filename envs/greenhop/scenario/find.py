@@ -48,7 +48,7 @@ def compose_scenario(name: str | Path, overrides: Sequence[str] = ()) -> dict[st
     from hydra.errors import HydraException
     from yaml import YAMLError
 
-    text = str(name)
+    text, asked = str(name), _texts(overrides)
     own_file = Path(text) if text.endswith((".yaml", ".yml")) else None
     if own_file is None and text not in scenario_names():
         hint = nearest(text, scenario_names())
@@ -62,7 +62,7 @@ def compose_scenario(name: str | Path, overrides: Sequence[str] = ()) -> dict[st
     search = "hydra.searchpath=[" + quoted(f"file://{config_dir()}/scenario") + "]"
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
-            config = compose(stem, overrides=[*(_settable(o) for o in overrides), search])
+            config = compose(stem, overrides=[*(_settable(o) for o in asked), search])
         data = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except RecursionError:
         raise ConfigError(f"its defaults lead back to itself, without end; in scenario {text}") from None
@@ -89,6 +89,18 @@ def _check_files(path: Path) -> None:
             raise ConfigError(f"defaults = {bases} does not say where the file's own keys come: add _self_; in {file}")
         beside = [file.parent / f"{name.removesuffix('.yaml')}.yaml" for name in names]
         waiting += [base for base in beside if base not in seen and base.is_file()]
+
+
+def _texts(overrides: Any) -> list[str]:
+    """Overrides as they were asked for.
+
+    Raises:
+        ConfigError: no list of texts.
+    """
+    listed = isinstance(overrides, Sequence) and not isinstance(overrides, str)
+    if not listed or not all(isinstance(override, str) for override in overrides):
+        raise ConfigError(f"overrides = {overrides!r}; allowed: a list of texts such as ['episode.length_h=24']")
+    return list(overrides)
 
 
 def quoted(text: str) -> str:

@@ -1,0 +1,25 @@
+"""Devices that torch knows and can reach."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from greenhop.errors import ConfigError, one_line
+
+
+def usable_device(given: Any) -> torch.device:
+    """A device by its name, or as it is; None is torch's default.
+
+    Raises:
+        ConfigError: torch does not know it, or cannot reach it.
+    """
+    if given is None:
+        return torch.get_default_device()
+    try:
+        if not isinstance(given, str | torch.device):
+            raise TypeError("no name of a device")
+        return torch.empty(0, device=given).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ConfigError(f"device = {given!r}: {one_line(error)}; allowed: cpu, cuda") from None
