@@ -45,7 +45,7 @@ def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
 def settings(**changes: Any) -> MarginsConfig:
     given = {"scenarios": {"pair2": 2}, "at_most": None, "length_h": 12.0, "split": "test", "policies": ["stay"]}
-    return MarginsConfig.model_validate({**given, "spreads": [1.0], "seed": 0, **changes})
+    return MarginsConfig.model_validate({**given, "spreads": [1.0], "jobs": [], "only": [], "seed": 0, **changes})
 
 
 def test_a_controller_that_sees_the_whole_episode_reaches_the_bound_and_stays_above_it() -> None:
@@ -56,6 +56,19 @@ def test_a_controller_that_sees_the_whole_episode_reaches_the_bound_and_stays_ab
         assert 0.0 <= margin.relative < 1e-6
         assert set(margin.costs_cny) == {"price_follow", "mpc_perfect", "random_1"}
         assert margin.as_row()["margin_cny"] == margin.margin_cny
+
+
+def test_no_policy_pays_less_than_the_bound_of_the_flows_with_whole_jobs() -> None:
+    policies = ["stay", "price_follow", "pretrained/pair2-shac"]
+    config = settings(scenarios={"pair2-jobs": 3}, length_h=24.0, policies=policies, jobs=[30, 300])
+    [scenario] = scenarios_of(config).values()
+    found = scenario_margins(config, scenario)
+    assert len(found) == 3
+    for margin in found:
+        assert set(margin.jobs_cny) == {30, 300}
+        assert len(margin.paid_cny) == 4 * 3
+        assert all(cost >= margin.bound_cny for cost in margin.paid_cny.values())
+        assert margin.jobs_cny[30]["price_follow"] != margin.jobs_cny[300]["price_follow"]
 
 
 def test_the_script_says_how_close_policies_came(script: Script, tmp_path: Path) -> None:
@@ -101,6 +114,8 @@ def test_random_actions_fill_the_action_space_and_repeat() -> None:
         ("policies=[price_folow]", "did you mean price_follow?"),
         ("length_h=0.3", "length_h = 0.3"),
         ("at_most=0", "at_most = 0"),
+        ("only=[pair3]", "only: 'pair3' is unknown; allowed: pair2"),
+        ("jobs=[0]", "jobs.0 = 0"),
     ],
 )
 def test_mistakes_end_in_one_line_and_exit_code_two(script: Script, argument: str, said: str) -> None:

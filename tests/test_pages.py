@@ -25,7 +25,7 @@ from greenhop_agents.commands.main import main
 from tests.contracts.test_repository import tracked_files
 
 ROOT = Path(__file__).resolve().parents[1]
-TUTORIALS = ("scenario", "data", "agent")
+TUTORIALS = ("scenario", "data", "agent", "jobs_tutorial")
 DAY = "scenario.episode.length_h=24 scenario.years.train=1 scenario.years.val=1 scenario.years.test=1"
 BRIEF = "validation.episodes=1 evaluation.episodes=1"
 TINY_SB3 = "agent.num_envs=2 agent.group_size=2 agent.options.n_steps=24 agent.options.batch_size=48"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
+from time import process_time
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from greenhop_agents.scoring.jobs import JobRun
 
 LAYOUT_PREFIX = "jobs_"
+KB_PER_GB = 1e6  # Linux counts the most memory ever used in kB
 TABLE = {  # metrics of the printed table
     "waiting_h_median": "waiting\nmedian h",
     "waiting_h_p95": "waiting\np95 h",
@@ -54,13 +57,17 @@ def main(config: DictConfig) -> None:
     rule = rule_named(config.rule)
     sim, jobs, start, notes = _work(config)
     show(*notes)
-    runs, flows = [], []
+    runs, flows, spent = [], [], []
     for name in (config.policy, *config.beside):
         with progress_bar(f"{name}: {len(jobs):,} jobs on {sim.scenario.name}", "step") as update:
+            began = process_time()
             runs.append(run_jobs(sim, find_policy(name, sim), start, jobs, rule, update))
+            seconds = process_time() - began
+            spent.append(f"{name} {seconds:.1f} s, {1e6 * seconds / len(jobs):,.0f} µs a job")
         flows.append(flow_cost_cny(sim, find_policy(name, sim), start))
     bound = _bound(config, sim, start)
-    show(_table(runs, flows, bound))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KB_PER_GB
+    show(_table(runs, flows, bound), f"processor time with whole jobs: {'; '.join(spent)}; {peak:.1f} GB at most")
     write_json(config.json, [_record(run, flow, bound) for run, flow in zip(runs, flows, strict=True)])
     _write_rows(config.csv, runs)
     if config.figures is not None:
@@ -119,8 +126,8 @@ def _traced(config: DictConfig, given: Trace, options: Any) -> tuple[Simulator, 
     notes = [
         f"{len(traced.jobs):,} jobs (parts of long ones counted) over {hours:g} h; each stands for "
         f"{traced.stands_for:,.1f} like it",
-        f"{100 * traced.long_share:.1f} % of the work is in jobs longer than half their class's window, run in parts; "
-        f"{traced.left_out} rows without run time or width left out",
+        f"{100 * traced.long_share:.1f} % of the work is in jobs longer than half their class's window, or too "
+        f"wide for a pool, run in parts; {traced.left_out} rows without run time or width left out",
     ]
     return with_jobs(sim, row, traced.jobs), traced.jobs, 0, notes
 

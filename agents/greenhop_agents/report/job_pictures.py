@@ -72,7 +72,7 @@ def gantt(run: JobRun) -> Figure:
     ax.set_title(f"{run.policy}: when and where the {len(largest)} largest of {len(jobs):,} jobs ran")
     ax.set_xticks(np.arange(0, len(run.runs) * dt + 1, 24 if len(run.runs) * dt > 48 else 6))
     handles = [Line2D([], [], color=CLASSES[k % len(CLASSES)], lw=4, label=name.replace("_", " "))
-               for k, name in enumerate(d.params.deferrable)]  # fmt: skip
+               for k, name in enumerate(d.params.deferrable) if k in jobs.kind[largest]]  # fmt: skip
     handles.append(Line2D([], [], color=FAINT, lw=0.9, ls=(0, (2, 1)), label="moved"))
     figure.legend(handles=handles, ncols=5, frameon=False, fontsize=8.5, loc="outside lower left")
     return figure
@@ -160,7 +160,8 @@ def backlog(runs: Sequence[JobRun]) -> Figure:
         ax.set_title(f"{run.policy}: work that waits, GWh", fontsize=9.5)
         ax.set_xlim(0, hours[-1])
         ax.grid(axis="x", color="#e7ebef")
-    axes[-1].set_xlabel("hours")
+    span = float(hours[-1] + p.dt_h)
+    axes[-1].set(xlabel="hours", xticks=np.arange(0.0, span + 1e-9, 24.0 if span > 48 else 6.0))
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=len(labels), frameon=False, fontsize=8.5, loc="outside lower left")
     return figure
@@ -175,9 +176,11 @@ def moves(run: JobRun, scenario: ScenarioConfig, widest_mwh: float) -> Figure:
     ax = figure.add_subplot()
     draw_moves(ax, at, ends, run.moved_mwh, widest_mwh)
     ran = _ran(run)
-    ax.scatter(at[:, 0], at[:, 1], s=60 + 700 * ran / max(ran.max(), 1e-9), color="#9ad7bd", ec=INK, lw=0.8, zorder=3)
-    for name, (x, y) in zip(p.regions, at, strict=True):
-        ax.annotate(name.replace("_", " ").title(), (x, y), (0, -18), textcoords="offset points", ha="center",
+    area = 60 + 700 * ran / max(ran.max(), 1e-9)  # in points²
+    ax.scatter(at[:, 0], at[:, 1], s=area, color="#9ad7bd", ec=INK, lw=0.8, zorder=3)
+    for name, (x, y), size in zip(p.regions, at, area, strict=True):
+        below = (0, -14 - size**0.5 / 2)
+        ax.annotate(name.replace("_", " ").title(), (x, y), below, textcoords="offset points", ha="center",
                     fontsize=8.5, zorder=4)  # fmt: skip
     ax.margins(0.18, 0.18)
     ax.set(xlabel="longitude, °E", ylabel="latitude, °N")

@@ -42,6 +42,12 @@ class TraceOptions(Model):
     card_kw: Annotated[Positive, Field(le=100, description="IT power of a card and its share of the server, kW")] = (
         1.456
     )
+    size_s: Annotated[
+        Positive | None,
+        Field(
+            description="seconds of one card for a unit of size, where rows have no run time (tokens); null: left out"
+        ),
+    ] = None
     first_h: Annotated[float, Field(ge=0, description="hours of the trace that are left out at its begin")] = 0.0
     length_h: Annotated[Positive | None, Field(description="hours of the trace that are used; null: all")] = None
     rigid: Annotated[Fraction, Field(description="share of jobs that may not be interrupted: assumption")] = 0.0
@@ -55,9 +61,7 @@ class Traced:
     jobs: JobTable
     length_h: float  # from its first submission to the last deadline
     stands_for: float  # each job stands for so many like it, so that the hubs are loaded as asked
-    long_share: (
-        float  # of the work, in jobs longer than half their class's window: cut into parts that follow each other
-    )
+    long_share: float  # of the work, in jobs cut into parts: longer than half their class's window, or too wide
     left_out: int  # jobs without run time or width
 
 
@@ -76,6 +80,7 @@ def trace_jobs(trace: Jobs, params: Params, options: TraceOptions) -> Traced:
         ConfigError: an unknown class.
         DataError: no job is left.
     """
+    trace = _timed(trace, options.size_s)
     kinds = _kinds(params, options)
     window_h = _window_h(params)
     submit = (trace.arrival_s - trace.arrival_s.min()) / HOUR_S - options.first_h
@@ -83,7 +88,8 @@ def trace_jobs(trace: Jobs, params: Params, options: TraceOptions) -> Traced:
     inside = submit < (np.inf if options.length_h is None else options.length_h)
     keep &= inside
     if not keep.any():
-        raise DataError(f"{trace.path}: no job with run time and width is left")
+        hint = "; give as_jobs.size_s, seconds a card takes for a unit of size" if (trace.length_h <= 0.0).all() else ""
+        raise DataError(f"{trace.path}: no job with run time and width is left{hint}")
     order = np.flatnonzero(keep)[np.argsort(submit[keep], kind="stable")]
     submit, hours = submit[order], trace.length_h[order]
     width = np.maximum(np.rint(trace.size[order] / hours), 1.0)
@@ -103,6 +109,15 @@ def trace_jobs(trace: Jobs, params: Params, options: TraceOptions) -> Traced:
     end_h = float((table.due_step.max() + 1) * params.dt_h)
     left_out = int(((trace.length_h <= 0.0) | (trace.size <= 0.0))[inside].sum())
     return Traced(table.check(params.n_regions, len(params.deferrable)), end_h, factor, _share(work, long_), left_out)
+
+
+def _timed(trace: Jobs, size_s: float | None) -> Jobs:
+    """The trace where rows without run time run on one card for as long as their size takes."""
+    if size_s is None:
+        return trace
+    timeless = trace.length_h <= 0.0
+    hours = np.where(timeless, trace.size * size_s / HOUR_S, trace.length_h)
+    return replace(trace, length_h=hours, size=np.where(timeless, hours, trace.size))
 
 
 def _share(work: Array, of: Bools) -> float:
