@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from greenhop.compiler import cpu as machine_code
-from greenhop.compiler import program
+from greenhop.compiler import written
 from greenhop.compiler.program import Program
 from greenhop.compiler.unroll import UnrollError
 from greenhop.engines.compiled import CompiledSteps, programs_of, say_slow
@@ -107,7 +107,7 @@ def test_nothing_is_compiled_after_the_first_step(monkeypatch: pytest.MonkeyPatc
     env.reset(seed=0)
     env.step(torch.zeros(11, env.sim.action_size))
     monkeypatch.setattr(machine_code, "machine_code", None)
-    monkeypatch.setattr(program, "unroll", None)
+    monkeypatch.setattr(written, "unroll", None)
     before = Program.compiled
     for action in actions(env.sim, 11, 2 * SHORT):
         with torch.no_grad():
@@ -226,7 +226,7 @@ def test_operations_and_bytes_of_a_step_stay_below_what_was_recorded() -> None:
         counted = traffic(lambda: env.step(action))
     assert counted.ops <= MOST_OPS
     assert counted.moved / n <= MOST_KB * 1e3
-    assert len(steps_of(11).programs.step.unrolled.needed()) <= MOST_NUMBERS
+    assert steps_of(11).programs.step.numbers <= MOST_NUMBERS
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")

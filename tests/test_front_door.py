@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ from greenhop.scenario.join import build_params
 from greenhop.world.bank import build_bank
 from greenhop.world.year import generate_year
 from greenhop_agents import bound, evaluate, load_policy
+from greenhop_agents.commands.main import command_names
 from greenhop_agents.scoring.bounds import episode_bounds
 from greenhop_agents.scoring.evaluate import evaluate as run_episodes
 from greenhop_agents.scoring.scoreboard import summarise
@@ -125,6 +127,19 @@ def test_what_takes_three_or_more_arguments_describes_each_of_them(found: object
     wanted = list(inspect.signature(found).parameters)
     about = (inspect.getdoc(found) or "").partition("Args:")[2].partition("\n\n")[0]
     assert len(wanted) < 3 or re.findall(r"^    (\w+): \S", about, re.MULTILINE) == wanted
+
+
+def test_what_the_page_of_communities_names_is_behind_the_door() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "communities.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"greenhop\.(\w+)\(", page))
+    named |= {name for names in re.findall(r"from greenhop import (.+)", page) for name in names.split(", ")}
+    assert {"parallel_env", "CostInfo", "SixTuple", "TorchRLEnv"} <= named
+    for name in named - {"TorchRLEnv"}:
+        assert name in greenhop.__all__
+    assert "TorchRLEnv" in dir(greenhop), "apart from __all__, because it imports TorchRL"
+    assert {f"greenhop:{name}" for name in greenhop.MO_ENV_IDS} >= set(re.findall(r"greenhop:\w+MO-v1", page))
+    commands = {a or b for a, b in re.findall(r"`greenhop (\w+)`|^ *greenhop (\w+) ", page, re.MULTILINE)}
+    assert {"pareto", "budgets", "collect"} <= commands <= set(command_names())
 
 
 def test_importing_the_packages_waits_for_nothing_slow() -> None:

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch.utils.tensorboard import SummaryWriter
 
 from greenhop.episode.budgets import Budgets
 from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError, SolverError
 from greenhop_agents.policies.mpc import Mpc, MpcSettings
 from greenhop_agents.policies.rules import PriceFollow
-from greenhop_agents.report.front_figure import draw_front
+from greenhop_agents.report.budget_figure import budget_curves, draw_budget
+from greenhop_agents.report.front_figure import draw_front, edge
 from greenhop_agents.scoring.fronts import (
     Line,
     hypervolume,
@@ -45,6 +47,11 @@ def test_half_planes_bound_the_area_from_outside() -> None:
     assert outer_corners(lines, (4.0, 4.0), (1.0, 1.0)) == [(1.0, 3.0), (1.0, 4.0), (3.0, 1.0), (4.0, 1.0)]
 
 
+def test_the_edge_of_what_can_be_reached_is_walked_without_turning_back() -> None:
+    corners = outer_corners([Line(1.0, 1.0, 4.0)], (4.0, 4.0), (1.0, 1.0))
+    assert edge(np.array(corners)).tolist() == [[1.0, 4.0], [1.0, 3.0], [3.0, 1.0], [4.0, 1.0]]
+
+
 @pytest.fixture(scope="module")
 def sim() -> Simulator:
     return day_sim("pair2")
@@ -70,6 +77,20 @@ def test_no_policy_is_beyond_the_certified_front_and_optimal_plans_nearly_are_it
     assert carbon[-1] < carbon[0], "who must pay more for carbon emits less"
     draw_front(found, "a front", tmp_path / "front.png")
     assert (tmp_path / "front.png").stat().st_size > 10_000
+
+
+def test_the_least_carbon_is_bounded_on_a_day_whose_plan_leaves_load_unserved(sim: Simulator) -> None:
+    least, paid = (mean_optimum(sim, [173], {"carbon_kg": 5.0}, bill=bill) for bill in (0.0, 1.0))
+    assert least.lower_bound < 0.9 * 5.0 * least.totals["carbon_kg"], "the plan emits more than the programme said"
+    assert 0.0 < least.lower_bound < 5.0 * paid.totals["carbon_kg"]
+
+
+def test_policies_that_make_a_front_together_share_their_hypervolume(sim: Simulator) -> None:
+    found = pareto(sim, STARTS, config(prices=[1.0], following=[], learned={"both": ["stay", "price_follow"]}))
+    follow = place(sim, PriceFollow(), STARTS, "carbon_kg")
+    assert found.reached["both"] == sorted([*found.reached["stay"], follow])
+    assert found.area("both") >= found.area("stay")
+    assert found.as_row()["share_of_certified"]["both"] > 0.0
 
 
 def test_an_operator_who_pays_for_an_objective_is_billed_without_it(sim: Simulator) -> None:
@@ -125,3 +146,41 @@ def test_policies_are_told_whether_they_keep_a_budget(sim: Simulator) -> None:
     assert np.isfinite(study.as_row()["attained_cny"])
     with pytest.raises(ConfigError, match="exactly one budget"):
         budget_study(sim, STARTS, BudgetsConfig.model_validate({"constraints": {}, "policies": []}))
+
+
+def run_folder(path: Path, **tags: float) -> Path:
+    """A folder with two points of every curve."""
+    log = SummaryWriter(str(path / "tensorboard"))
+    for step in (1000, 2000):
+        for tag, value in tags.items():
+            log.add_scalar(tag.replace("__", "/"), value * step / 1000, step)
+    log.close()
+    return path
+
+
+def test_a_budget_is_drawn_from_what_runs_wrote_while_they_learnt(sim: Simulator, tmp_path: Path) -> None:
+    limit = 0.9 * mean_optimum(sim, STARTS, {}).totals["carbon_kg"]
+    study = budget_study(
+        sim, STARTS, BudgetsConfig.model_validate({"constraints": {"carbon_kg": limit}, "policies": []})
+    )
+    free = run_folder(tmp_path / "free", env__carbon_kg=2.5e6)
+    kept = run_folder(tmp_path / "kept", env__carbon_kg=2.1e6, train__price_carbon_kg_cny=0.1)
+    told = budget_curves(["stay", str(free), str(kept)], "carbon_kg")
+    assert list(told) == ["free", "kept"]
+    assert set(told["free"]) == {"used"}
+    np.testing.assert_allclose(told["kept"]["price"].values, [0.1, 0.2], rtol=1e-6)
+    assert told["kept"]["used"].steps.tolist() == [1000, 2000]
+    np.testing.assert_allclose(told["kept"]["used"].smooth().values, [2.1e6, 3.15e6], rtol=1e-6)
+    draw_budget(study, told, "a budget", tmp_path / "budget.png")
+    assert (tmp_path / "budget.png").stat().st_size > 10_000
+
+
+def test_a_budget_that_no_curve_tells_of_is_not_drawn(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "other", env__missed_mwh=1.0)
+    for policies, name, said in (
+        (["stay"], "carbon_kg", "no run folder among policies"),
+        ([str(run)], "carbon_kg", "has no curve env/carbon_kg"),
+        ([str(run)], "green_lack_mwh", "no curve tells of green_lack_mwh"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            budget_curves(policies, name)

@@ -142,6 +142,25 @@ def test_a_reset_says_which_episode_it_is_and_knows_every_key_of_a_step(short_si
     assert info["_day_of_year"].all()
 
 
+def test_a_deep_copy_of_info_shares_its_scalars_and_copies_what_others_put_in(short_sim: Simulator) -> None:
+    env = HubEnv(sim=short_sim)
+    env.reset(seed=0)
+    info = env.step(np.zeros(short_sim.action_size))[4]
+    info["terminal_observation"], info["episode"] = np.zeros(3), {"r": 1.0}
+    info["itself"] = info
+    copied = copy.deepcopy([info])[0]
+    assert copied is not info
+    assert list(copied) == list(info)
+    assert all(copied[name] is info[name] for name in REPORTED), "nothing is copied that cannot change"
+    copied["terminal_observation"][:] = 1.0
+    copied["episode"]["r"] = 2.0
+    copied["grid_mwh"] = np.float32(-1.0)
+    assert not info["terminal_observation"].any()
+    assert info["episode"]["r"] == 1.0
+    assert info["grid_mwh"] >= 0
+    assert copied["itself"] is copied
+
+
 def test_years_are_those_of_the_split() -> None:
     sim = build_simulator("pair2", "train", overrides=["episode.length_h=24"], year_ids=[3, 5])
     half = sim.bank.n_starts // 2

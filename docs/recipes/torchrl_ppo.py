@@ -1,6 +1,6 @@
 """PPO with TorchRL on the batched simulator: pip install 'greenhop[torchrl]', then python docs/recipes/torchrl_ppo.py
 
-`greenhop.communities.torchrl_env.TorchRLEnv` is a TorchRL environment whose batch is the simulator's own: tensors in,
+`greenhop.TorchRLEnv` is a TorchRL environment whose batch is the simulator's own: tensors in,
 tensors out, on any device, no worker processes. The rest is TorchRL as its tutorials write it.
 """
 
@@ -19,8 +19,7 @@ from torchrl.modules import ProbabilisticActor, TanhNormal, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
-from greenhop.communities.torchrl_env import TorchRLEnv
-from greenhop.episode.simulator import build_simulator
+from greenhop import TorchRLEnv, build_simulator
 from greenhop_agents import score
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from greenhop.communities.constrained import CostInfo, SixTuple
     from greenhop.communities.many_agents import aec_env, parallel_env
     from greenhop.communities.mo_env import HubMOEnv
+    from greenhop.communities.torchrl_env import TorchRLEnv as TorchRLEnv  # not in __all__: it imports TorchRL
     from greenhop.episode.simulator import Simulator, build_simulator
     from greenhop.errors import ActionError, ConfigError, DataError, GreenhopError, SolverError
     from greenhop.gym.env import HubEnv
@@ -103,6 +104,7 @@ _HOME = {  # where a public name lives
     "greenhop.communities.many_agents": ("aec_env", "parallel_env"),
     "greenhop.gym.jobs_env": ("HubJobsEnv",),
     "greenhop.communities.mo_env": ("HubMOEnv",),
+    "greenhop.communities.torchrl_env": ("TorchRLEnv",),
     "greenhop.gym.tensor_env": ("TensorVectorEnv",),
     "greenhop.gym.vector_env": ("HubVectorEnv",),
     "greenhop.scenario.find": ("load_scenario", "scenario_names"),
@@ -117,4 +119,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__, *(name for names in _HOME.values() for name in names)})

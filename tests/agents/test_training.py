@@ -15,10 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from greenhop.episode.budgets import Budgets
 from greenhop.episode.simulator import build_simulator
 from greenhop.errors import ConfigError
 from greenhop.scenario.find import config_dir
 from greenhop_agents.base.cli import scenario_of
+from greenhop_agents.learners.algorithms.ppo import Ppo
 from greenhop_agents.scoring.evaluate import evaluate
 from greenhop_agents.shelf.find import find_policy
 from greenhop_agents.shelf.runs import load_policy
@@ -45,6 +47,14 @@ def config_of(output: Path, overrides: list[str]) -> DictConfig:
 
 def ignore(done: int, total: int, note: str = "") -> None:
     """No progress bar."""
+
+
+def test_budgets_of_ppo_are_set_on_the_command_line(tmp_path: Path) -> None:
+    set_here = ["agent=ppo", "agent.options.constraints.carbon_kg=2.2e6", "agent.options.multiplier_rate=0.2"]
+    agent: Any = OmegaConf.to_container(config_of(tmp_path / "run", set_here).agent, resolve=True)
+    options = Ppo.options_of(agent)
+    assert options.constraints == Budgets(carbon_kg=2.2e6)
+    assert options.multiplier_rate == 0.2
 
 
 @pytest.mark.parametrize("overrides", [PPO, SHAC], ids=["ppo", "shac"])

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
 
 def main(config: DictConfig) -> None:
-    """Play, bound, print; JSON last."""
+    """Play, bound, draw, print; JSON last."""
+    from pathlib import Path
+
     from rich.console import Console
 
     from greenhop.episode.simulator import build_simulator
     from greenhop_agents.base.progress import progress_bar
+    from greenhop_agents.report.budget_figure import budget_curves, draw_budget
     from greenhop_agents.studies.budgets import budget_study, budgets_config, only_budget
 
     settings = budgets_config(config)
@@ -30,8 +33,11 @@ def main(config: DictConfig) -> None:
     sim = build_simulator(scenario, config.split)
     budget = only_budget(settings, sim)
     starts = sim.bank.spread(config.episodes).tolist()
+    told = {} if config.figure is None else budget_curves(settings.policies, budget.name)
     with progress_bar(f"price of {budget.name}", "price") as update:
         found = budget_study(sim, starts, settings, update)
+    if config.figure is not None:
+        draw_budget(found, told, f"{scenario.name}: a budget, and the price learnt for it", Path(config.figure))
     Console().print(_table(found, f"{scenario.name}, {config.split}: means of {config.episodes} episodes"))
     write_json(config.json, found.as_row())
 

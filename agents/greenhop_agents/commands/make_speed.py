@@ -29,18 +29,14 @@ def main(config: DictConfig) -> None:
     unknown = [env_id for env_id in config.ids if env_id not in ENV_IDS]
     if unknown:
         raise ConfigError(f"ids holds {', '.join(unknown)}; allowed: {', '.join(ENV_IDS)}")
-    if config.num_envs < 8 or config.num_envs % 8:
-        raise ConfigError(f"num_envs = {config.num_envs}; allowed: multiples of 8, which groups have")
+    if not config.batches or min(config.batches) < 1:
+        raise ConfigError(f"batches = {list(config.batches)}; allowed: whole numbers from 1")
     torch.set_num_threads(1)
     found: list[Made] = []
     with own_hydra():
         for env_id in config.ids:
-            given = ways(env_id, config.num_envs, {"split": config.split, "year_ids": [0]})
-            for (way, num_envs), make in given.items():
-                m = measured(env_id, way, num_envs, make, config.seconds, config.repetitions)
-                found.append(m)
-                rate = f"{m.env_steps_per_s:,.0f} steps/s"
-                Console(stderr=True, soft_wrap=True).print(f"{env_id}: {way}, {num_envs}: {rate}", highlight=False)
+            given = ways(env_id, config.batches, {"split": config.split, "year_ids": [0]})
+            found += measured(env_id, given, config.seconds, config.repetitions)
     table = Table(title=f"{hardware()}, one thread", title_justify="left", box=SIMPLE_HEAD)
     for heading in ("id", "made by", "environments", "set-up, s", "steps/s"):
         table.add_column(heading, justify="left" if heading in ("id", "made by") else "right")

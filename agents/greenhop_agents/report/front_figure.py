@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from greenhop.arrays import Array
 from greenhop_agents.report.figures import BEST, FAINT, HIGHLIGHT, PAPER, STYLE
 from greenhop_agents.scoring.scoreboard import CNY_PER_MCNY, KG_PER_T
 
@@ -31,7 +32,7 @@ def draw_front(found: Front, title: str, path: Path) -> None:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 4.8), dpi=130, facecolor=PAPER, layout="constrained")
         axes = figure.add_subplot()
-        outer, optimal = np.array(found.outer) / scale, np.array(list(found.optimal.values())) / scale
+        outer, optimal = edge(np.array(found.outer) / scale), np.array(list(found.optimal.values())) / scale
         (left, low), (right, high) = (outer.min(0), outer.max(0))
         margin = 0.03 * (outer.max(0) - outer.min(0))
         below = [(left - margin[0], high), *outer, (right, low - margin[1]), (left - margin[0], low - margin[1])]
@@ -47,3 +48,9 @@ def draw_front(found: Front, title: str, path: Path) -> None:
         axes.legend(frameon=False, title="hypervolume of the certified front", alignment="left")
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
+
+
+def edge(corners: Array) -> Array:
+    """The corners `[n, 2]` from the upper left to the lower right, as a line along them goes."""
+    span = np.maximum(np.ptp(corners, axis=0), 1e-12)
+    return corners[np.lexsort((-corners[:, 1], np.round(corners[:, 0] / span[0], 6)))]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
 from time import perf_counter, process_time
@@ -11,13 +11,16 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 
 from greenhop import ENV_IDS
 from greenhop.episode.simulator import build_simulator
+from greenhop.gym.tensor_env import TensorVectorEnv
 from greenhop_agents.learners.sb3 import HubVecEnv
 from greenhop_agents.learners.sb3.by_id import env_of_ppo, vec_env
 
 SHAPE = (0,)
+MOST_PROCESSES = 8  # of AsyncVectorEnv, which has one an environment
 
 
 @dataclass
@@ -28,54 +31,102 @@ class Made:
     way: str
     num_envs: int
     setup_s: float  # from the call to the first observation, worlds and machine code on disk
-    env_steps_per_s: float  # CPU time of this process, episodes that end and begin included
+    env_steps_per_s: float  # CPU time of this process, episodes that end and begin included; processes: wall time
 
 
-def ways(env_id: str, num_envs: int, settings: dict[str, Any]) -> dict[tuple[str, int], Callable[[], Any]]:
-    """What makes an environment, by name and number of environments."""
+@dataclass
+class Way:
+    """What makes an environment."""
+
+    name: str
+    num_envs: int
+    make: Callable[[], Any]
+    clock: Callable[[], float] = process_time
+
+
+@dataclass
+class _Running:
+    """An environment that was made, and how fast it was so far."""
+
+    way: Way
+    setup_s: float
+    step: Callable[[], object]
+    close: Callable[[], object]
+    rates: list[float] = field(default_factory=list)
+
+
+def ways(env_id: str, batches: Sequence[int], settings: dict[str, Any]) -> list[Way]:
+    """Every way at every number of environments that it knows."""
     name = f"greenhop:{env_id}"
-    adapter = partial(_adapter, env_id, settings)
-    return {
-        ("gymnasium.make", 1): partial(gym.make, name, **settings),
-        ("gymnasium.make, render_mode=rgb_array", 1): partial(gym.make, name, render_mode="rgb_array", **settings),
-        ("SB3: PPO('MlpPolicy', id), all years", 1): partial(env_of_ppo, name),
-        ("SB3: make_vec_env", 1): partial(vec_env, name, 1, settings),
-        ("SB3: HubVecEnv", 1): partial(adapter, 1),
-        ("gymnasium.make_vec", 1): partial(gym.make_vec, name, 1, **settings),
-        ("gymnasium.make_vec, sync", 8): partial(gym.make_vec, name, 8, vectorization_mode="sync", **settings),
-        ("SB3: make_vec_env", 8): partial(vec_env, name, 8, settings),
-        ("SB3: HubVecEnv", 8): partial(adapter, 8),
-        ("gymnasium.make_vec", 8): partial(gym.make_vec, name, 8, **settings),
-        ("SB3: HubVecEnv", num_envs): partial(adapter, num_envs),
-        ("gymnasium.make_vec", num_envs): partial(gym.make_vec, name, num_envs, **settings),
-        ("gymnasium.make_vec, group_size=8, baseline=group", num_envs): partial(
-            gym.make_vec, name, num_envs, group_size=8, baseline="group", **settings
-        ),
-    }
+    single = partial(gym.make, name, **settings)
+    found = [
+        Way("gymnasium.make", 1, single),
+        Way("gymnasium.make, render_mode=rgb_array", 1, partial(single, render_mode="rgb_array")),
+        Way("SB3: PPO('MlpPolicy', id), all years", 1, partial(env_of_ppo, name)),
+    ]
+    for n in batches:
+        batch = partial(gym.make_vec, name, n, **settings)
+        found += [
+            Way("SB3: make_vec_env", n, partial(vec_env, name, n, settings)),
+            Way("SB3: HubVecEnv", n, partial(_adapter, env_id, settings, n)),
+            Way("gymnasium.make_vec, sync", n, partial(batch, vectorization_mode="sync")),
+        ]
+        if n <= MOST_PROCESSES:
+            found.append(
+                Way(
+                    "gymnasium.make_vec, async (wall time)", n, partial(batch, vectorization_mode="async"), perf_counter
+                )
+            )
+        found += [
+            Way("gymnasium.make_vec", n, batch),
+            Way("TensorVectorEnv", n, partial(_tensors, env_id, settings, n)),
+        ]
+        if n % 8 == 0:
+            found.append(
+                Way(
+                    "gymnasium.make_vec, group_size=8, baseline=group",
+                    n,
+                    partial(batch, group_size=8, baseline="group"),
+                )
+            )
+    return found
 
 
 def _adapter(env_id: str, settings: dict[str, Any], num_envs: int) -> HubVecEnv:
     return HubVecEnv(build_simulator(ENV_IDS[env_id], **settings), num_envs)
 
 
-def measured(env_id: str, way: str, num_envs: int, make: Callable[[], Any], seconds: float, repetitions: int) -> Made:
-    """Make it, and step it with one action for about `seconds`, `repetitions` times; the median counts."""
-    began = perf_counter()
-    env = make()
-    env.reset()
-    setup = perf_counter() - began
-    batched = not isinstance(env, gym.Env)
-    action = np.zeros((num_envs,) * batched + (env.action_space.shape or SHAPE)[-1:], dtype=np.float32)
-    step = partial(env.step, action) if batched else partial(_step_on, env, action)
-    rates = []
+def _tensors(env_id: str, settings: dict[str, Any], num_envs: int) -> TensorVectorEnv:
+    return TensorVectorEnv(build_simulator(ENV_IDS[env_id], **settings), num_envs, compile=None)
+
+
+def measured(env_id: str, found: Sequence[Way], seconds: float, repetitions: int) -> list[Made]:
+    """Make all, then step each with one action for about `seconds`, in turn, `repetitions` times; medians count."""
+    running = [_made(way) for way in found]
     for _ in range(repetitions):
-        count, start = 0, process_time()
-        while process_time() - start < seconds:
-            step()
-            count += 1
-        rates.append(count * num_envs / (process_time() - start))
-    env.close()
-    return Made(env_id, way, num_envs, setup, median(rates))
+        for r in running:
+            count, start = 0, r.way.clock()
+            while r.way.clock() - start < seconds:
+                r.step()
+                count += 1
+            r.rates.append(count * r.way.num_envs / (r.way.clock() - start))
+    for r in running:
+        r.close()
+    return [Made(env_id, r.way.name, r.way.num_envs, r.setup_s, median(r.rates)) for r in running]
+
+
+def _made(way: Way) -> _Running:
+    began = perf_counter()
+    env = way.make()
+    env.reset()
+    setup_s = perf_counter() - began
+    if isinstance(env, TensorVectorEnv):
+        zero = torch.zeros(env.num_envs, env.sim.action_size, device=env.sim.params.device)
+        return _Running(way, setup_s, partial(_tensors_on, env, zero), lambda: None)
+    batched = not isinstance(env, gym.Env)
+    action = np.zeros((way.num_envs,) * batched + (env.action_space.shape or SHAPE)[-1:], dtype=np.float32)
+    step = partial(env.step, action) if batched else partial(_step_on, env, action)
+    return _Running(way, setup_s, step, env.close)
 
 
 def _step_on(env: gym.Env[Any, Any], action: Any) -> None:
@@ -83,3 +134,10 @@ def _step_on(env: gym.Env[Any, Any], action: Any) -> None:
     _, _, terminated, truncated, _ = env.step(action)
     if terminated or truncated:
         env.reset()
+
+
+def _tensors_on(env: TensorVectorEnv, action: torch.Tensor) -> None:
+    """The same of tensors."""
+    ended = env.step(action)[2]
+    if ended.any():
+        env.restart(ended)

@@ -52,6 +52,8 @@ class ParetoConfig(Model):
     """Rules and planners that decide anew for every price: as if they had to pay it."""
     policies: list[str]
     """Policies and run folders that are played as they are: one point each."""
+    learned: dict[str, Annotated[list[str], Field(min_length=1)]] = Field(default_factory=dict)
+    """Run folders that make one front together, trained for different prices or budgets; by its name."""
 
 
 def pareto_config(config: DictConfig) -> ParetoConfig:
@@ -145,7 +147,9 @@ def _reached(
             policy = _following(name, sim, paid)
             places.append(place(paying(sim, paid), policy, starts, config.objective, price))
         out[name] = places
-    out |= {name: [place(sim, find_policy(name, sim), starts, config.objective)] for name in config.policies}
+    fronts = {name: [name] for name in config.policies} | config.learned
+    for name, runs in fronts.items():
+        out[name] = sorted(place(sim, find_policy(run, sim), starts, config.objective) for run in runs)
     return out
 
 

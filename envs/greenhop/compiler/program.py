@@ -12,9 +12,9 @@ from torch.utils._pytree import tree_leaves
 
 from greenhop.compiler import cpu as machine_code
 from greenhop.compiler import gpu as cuda_code
-from greenhop.compiler.cpp_text import Bind, Call, Code, Layout, write_code
+from greenhop.compiler.cpp_text import Bind, Call, Layout
 from greenhop.compiler.threads import threads_for
-from greenhop.compiler.unroll import unroll
+from greenhop.compiler.written import Written, each, kept
 from greenhop.errors import ConfigError
 
 
@@ -26,10 +26,6 @@ def to_last(x: Tensor) -> Tensor:
 def to_first(x: Tensor) -> Tensor:
     """`[…, B]` → `[B, …]`, a view."""
     return x.movedim(-1, 0)
-
-
-def _each(layout: Layout | Sequence[Layout], count: int) -> Sequence[Layout]:
-    return [layout] * count if isinstance(layout, str) else layout
 
 
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.int64: np.int64, torch.bool: np.bool_}
@@ -51,6 +47,8 @@ class Program:
         examples: tensors `[1, …]`, nested in tuples; all floating-point ones in the dtype of `table`.
         inputs: "last" where inputs lie batch last, `[…, B]`, else "first"; one word for all, or one for each, flat.
         results: the same for what the function returns.
+        key: names all that the function sees beside its arguments, code included: what was followed under it is not
+            followed again, in later processes either. None: always followed.
 
     Raises:
         UnrollError: the function uses an operation that has no rule.
@@ -58,6 +56,7 @@ class Program:
     """
 
     compiled: ClassVar[int] = 0  # machine codes made or loaded by this process: none once all are warm
+    followed: ClassVar[int] = 0  # functions that this process followed: none that are kept on disk
 
     def __init__(
         self,
@@ -66,23 +65,28 @@ class Program:
         examples: tuple[Any, ...],
         inputs: Layout | Sequence[Layout],
         results: Layout | Sequence[Layout],
+        key: str | None = None,
     ) -> None:
         self.dtype, self.device = table.dtype, table.device
         if self.device.type == "cuda" and self.dtype != torch.float32:
             raise ConfigError(f"compile=True on a GPU needs dtype float32, not {self.dtype}")
-        self.unrolled = unroll(function, table, examples)
         self._given = [(x.shape[1:], x.dtype) for x in tree_leaves(examples)]
-        kinds = [self.unrolled.kind(nodes) for nodes in self.unrolled.results]
+        self.inputs, cuda = each(inputs, len(self._given)), self.device.type == "cuda"
+
+        def follow() -> Written:
+            Program.followed += 1
+            size = cuda_code.part_size if cuda else lambda _: machine_code.PART_SIZE
+            last_first = not cuda  # on a GPU its compiler then spills a little more
+            return Written.follow(function, table, examples, self.inputs, results, size, last_first)
+
+        written = kept(follow, key, self.device)
+        self.code, self.numbers, self._constants = written.code, written.numbers, written.constants
+        self.results = each(results, len(written.results))
         dtypes = {"float": self.dtype, "int": torch.int64, "bool": torch.bool}
-        self.inputs, self.results = _each(inputs, len(self._given)), _each(results, len(kinds))
         self._made = [
-            (shape, dtypes[kind], at) for shape, kind, at in zip(self.unrolled.shapes, kinds, self.results, strict=True)
+            (torch.Size(shape), dtypes[kind], at)
+            for (shape, kind), at in zip(written.results, self.results, strict=True)
         ]
-        cuda = self.device.type == "cuda"
-        order = self.unrolled.needed(last_first=not cuda)  # on a GPU its compiler then spills a little more
-        size = cuda_code.part_size(len(order)) if cuda else machine_code.PART_SIZE
-        self.code: Code = write_code(self.unrolled, order, self.inputs, self.results, size)
-        self._constants = self.unrolled.tables[1:]
         self._by_lanes: dict[int, Bind] = {}
 
     def empty(self, num_envs: int, first: int = 0) -> list[Tensor]:

@@ -21,6 +21,7 @@ from greenhop.compiler.cpp_text import Layout
 from greenhop.compiler.program import BoundCall, Program, to_first
 from greenhop.compiler.toolchain import trouble
 from greenhop.engines.engine import Tick, TickArrays, present, tick
+from greenhop.engines.seen import name_of_step
 from greenhop.episode.carry import Carry
 from greenhop.errors import ConfigError
 from greenhop.physics.state import State
@@ -43,7 +44,7 @@ _PROGRAMS: WeakKeyDictionary[Simulator, Programs] = WeakKeyDictionary()
 
 
 def programs_of(sim: Simulator) -> Programs:
-    """The programs of a simulator, followed the first time that they are asked for; neither is compiled yet."""
+    """The programs of a simulator, read or followed when they are first asked for; neither is compiled yet."""
     if sim not in _PROGRAMS:
         with (
             at_work(f"following a step of {sim.params.name} number by number"),
@@ -72,9 +73,12 @@ def _followed(sim: Simulator) -> Programs:
     (carry, action), table, outside = examples(sim, 1), sim.bank.table, outside_of(sim)
     states: list[Layout] = ["last"] * len(carry.state)
     opening = sim.bank.opening(torch.zeros(1, dtype=torch.int64, device=sim.params.device))
+    told: list[Layout] = [*states, *[outside] * len(Tick._fields)]
+    name = name_of_step(sim)
+    beginning, stepping = (None if name is None else f"{name} {which}" for which in ("begin", "step"))
     return Programs(
-        Program(begin, table, opening, "first", [*states, outside]),
-        Program(step, table, (carry.state, action), [*states, "first"], [*states, *[outside] * len(Tick._fields)]),
+        Program(begin, table, opening, "first", [*states, outside], beginning),
+        Program(step, table, (carry.state, action), [*states, "first"], told, stepping),
     )
 
 

@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 from greenhop.compiler.program import Program
 from greenhop.engines.compiled import examples, outside_of, programs_of, with_table
 from greenhop.engines.engine import Tick, present, tick
+from greenhop.engines.seen import name_of_step
 from greenhop.episode.carry import Carry
 from greenhop.physics.state import State
 
@@ -93,7 +94,8 @@ class CompiledOutcome:
             return pull_back(partial(tick, with_table(self.sim, table)), present(table, state), action, pull)
 
         given, layout = (self._carry.state, self._action, even_pull(self.sim, self._carry)), outside_of(self.sim)
-        return Program(run, self.sim.bank.table, given, layout, layout)
+        name = name_of_step(self.sim)
+        return Program(run, self.sim.bank.table, given, layout, layout, name and f"{name} derivative")
 
 
 class _Step(torch.autograd.Function):

@@ -42,6 +42,8 @@ class Budgets(Limited):
 
     def listed(self, params: Params) -> list[Budget]:
         """Those that are set, in the order of the fields."""
+        if all(limit is None for _, limit in self):
+            return []
         scales, out = objective_scales(params), []
         for name in ("carbon_kg", "missed_mwh"):
             limit = getattr(self, name)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from greenhop.episode.simulator import Simulator, shared_simulator
 from greenhop.errors import ActionError
 from greenhop.gym.asked import scenario_of, steps_asked_of_make
-from greenhop.gym.interface import checked_action, checked_options, checked_start, opening_info, spaces
+from greenhop.gym.interface import Info, checked_action, checked_options, checked_start, opening_info, spaces
 from greenhop.gym.pay import Baseline
 from greenhop.gym.tensor_env import TensorVectorEnv
 from greenhop.gym.viewer import RENDER_MODES, Viewer
@@ -108,9 +108,9 @@ class HubEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
             obs = self.tensors.reset(seed, starts)
         if self._viewer is not None:
             self._viewer.begun(self.tensors.engine, ONLY)
-        info = dict.fromkeys(REPORTED, np.float32(0.0))
-        episode = {name: x[0] for name, x in opening_info(self.sim, self.tensors.starts).items()}
-        return obs.cpu().numpy()[0].astype(np.float32), info | episode
+        info = Info.fromkeys(REPORTED, np.float32(0.0))
+        info.update({name: x[0] for name, x in opening_info(self.sim, self.tensors.starts).items()})
+        return obs.cpu().numpy()[0].astype(np.float32), info
 
     def step(self, action: NDArray[Any]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """One step; `info` holds the cost terms and physical quantities of this step by name.
@@ -126,7 +126,7 @@ class HubEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         obs, reward, ended, reported = self.tensors.step_arrays(array)
         over, priced = bool(ended[0]), self.sim.params.prices_end
         self._running = not over
-        info = dict(zip(REPORTED, reported[0].astype(np.float32, copy=False), strict=True))
+        info = Info(zip(REPORTED, reported[0].astype(np.float32, copy=False), strict=True))
         return obs[0].astype(np.float32), float(reward[0]), over and priced, over and not priced, info
 
     def render(self) -> NDArray[np.uint8] | str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from copy import deepcopy
 from operator import index
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,20 @@ if TYPE_CHECKING:
     from greenhop.episode.simulator import Simulator
 
 HOURS_PER_DAY = 24
+UNCHANGING = frozenset((np.float32, np.float64, np.int64, bool, int, float, str))  # whose deep copy is the value itself
+
+
+class Info(dict[str, Any]):
+    """`info` of one environment: a `dict` whose deep copies share the NumPy scalars in it, which nobody can change.
+
+    Stable-Baselines3 copies it deeply in every step; value by value that would take longer than the step. What wrappers
+    put beside the scalars (arrays, dicts) is copied as ever.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Info:
+        copied = memo[id(self)] = Info(self)
+        copied.update({name: deepcopy(x, memo) for name, x in self.items() if type(x) not in UNCHANGING})
+        return copied
 
 
 def spaces(sim: Simulator) -> tuple[gym.Space[Any], gym.Space[Any]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ActionError
-from greenhop.gym.interface import checked_action, checked_options, checked_start, opening_info, spaces
+from greenhop.gym.interface import Info, checked_action, checked_options, checked_start, opening_info, spaces
 from greenhop.jobs.draw import JobStatistics, episode_jobs
 from greenhop.jobs.episode import JobEpisode
 from greenhop.jobs.metrics import job_metrics
@@ -77,7 +77,7 @@ class HubJobsEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         jobs = episode_jobs(self.sim, start, self.statistics, int(self.np_random.integers(2**31)))
         self.episode = JobEpisode(self.sim, start, jobs, self.rule)
         opened = {name: x[0] for name, x in opening_info(self.sim, np.array([start])).items()}
-        return self._obs(self.episode), dict.fromkeys(REPORTED, np.float32(0.0)) | opened
+        return self._obs(self.episode), Info({**dict.fromkeys(REPORTED, np.float32(0.0)), **opened})
 
     def step(self, action: NDArray[Any]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """One step; `info` holds its cost terms and quantities by name, and `own_data_cny` of jobs.
@@ -92,7 +92,7 @@ class HubJobsEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         with torch.no_grad():
             flows = episode.advance(self.sim.decode(episode.carry, torch.from_numpy(array).double()))
             reported = report(p, flows)[0]
-        info: dict[str, Any] = {n: np.float32(x) for n, x in zip(REPORTED, reported.tolist(), strict=True)}
+        info = Info({n: np.float32(x) for n, x in zip(REPORTED, reported.tolist(), strict=True)})
         info["own_data_cny"] = np.float32(episode.extra_cny)
         over = int(episode.carry.state.t[0]) >= p.steps
         if over:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -20,10 +20,11 @@ from greenhop.physics.params import Params
 from greenhop.saying import say
 from greenhop.scenario.config import SPLITS, ScenarioConfig, Split
 from greenhop.world import MADE_BY
-from greenhop.world.forecast import Forecast
 from greenhop.world.given import pack_checksum
 from greenhop.world.layout import RowLayout, row_layout, rows_ahead
-from greenhop.world.year import WorldYear, generate_year
+
+if TYPE_CHECKING:
+    from greenhop.world.year import WorldYear
 
 
 @dataclass(frozen=True)
@@ -103,24 +104,31 @@ def build_bank(
     ids = _year_ids(scenario, split, year_ids)
     layout = row_layout(params, len(scenario.forecast.leads_h))
     key = _world_key(scenario, split, list(ids), str(params.dtype), str(params.device))
-    table = _ALIVE.get(key)
-    tables, starts, warm = [], [], []
-    for i, year_id in enumerate(ids):
-        year = _packed(scenario, params, layout, split, year_id, f"{i + 1} of {len(ids)}")
-        first = start_rows(scenario, params)
-        if table is None:
-            tables.append(year["rows"])
-        starts.append(first + i * params.rows_per_year)
-        warm.append(warm_backlog(params, year["arrivals"], first))
+    first, n = start_rows(scenario, params), params.rows_per_year
+
+    def packed(i: int) -> dict[str, NDArray[Any]]:
+        return _packed(scenario, params, layout, split, ids[i], f"{i + 1} of {len(ids)}")
+
+    table, arrivals = _ALIVE.get(key), []
     if table is None:
-        table = torch.from_numpy(np.concatenate(tables)).to(device=params.device, dtype=params.dtype)
-        _ALIVE[key] = table
-    backlog = torch.cat(warm).to(torch.float32).to(device=params.device, dtype=params.dtype)
+        rows = np.empty((len(ids) * n, layout.width), dtype=np.float32)
+        for i in range(len(ids)):  # one year at a time is in memory twice
+            year = packed(i)
+            rows[i * n : (i + 1) * n] = year["rows"]
+            arrivals.append(year["arrivals"])
+        table = _ALIVE[key] = torch.from_numpy(rows).to(device=params.device, dtype=params.dtype)
+
+    def waiting() -> dict[str, NDArray[Any]]:
+        every = arrivals or [packed(i)["arrivals"] for i in range(len(ids))]
+        return {"warm_mwh": torch.cat([warm_backlog(params, x, first) for x in every]).to(torch.float32).numpy()}
+
+    phases = [x.cpu().numpy() for x in (params.slack, params.joins, params.closes, params.slots_used)]
+    warm_mwh = torch.from_numpy(cached("backlogs", key_of(key, first, *phases), waiting)["warm_mwh"])
     return WorldBank(
         layout=layout,
         table=table,
-        starts=torch.as_tensor(np.concatenate(starts), device=params.device),
-        warm_mwh=backlog,
+        starts=torch.as_tensor(np.concatenate([first + i * n for i in range(len(ids))]), device=params.device),
+        warm_mwh=warm_mwh.to(device=params.device, dtype=params.dtype),
         split=split,
         year_ids=ids,
     )
@@ -132,6 +140,8 @@ def _packed(
     """Packed rows and arrivals `[N, R, K]` of a year, from the disk cache where they were made before."""
 
     def make() -> dict[str, NDArray[Any]]:
+        from greenhop.world.year import generate_year  # with scipy.signal, which takes a second to load
+
         say("making the world of %s, split %s, year %s; it is kept for next time", scenario.name, split, which)
         year = generate_year(scenario, split, year_id)
         return {"rows": pack_year(scenario, params, layout, year), "arrivals": year.arrivals_mwh}
@@ -194,6 +204,8 @@ def pack_year(scenario: ScenarioConfig, params: Params, layout: RowLayout, year:
 
 def shown(scenario: ScenarioConfig, params: Params, year: WorldYear) -> dict[str, NDArray[np.float64]]:
     """`[N, leads, R]` what observations hold of the future: green, grid price and all arriving work."""
+    from greenhop.world.forecast import Forecast  # as above
+
     ahead = rows_ahead(scenario.forecast, params.dt_h)
     rows = tuple(row for span in ahead for row in span)
     ends = np.cumsum([len(span) for span in ahead])[:-1]
