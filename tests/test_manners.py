@@ -182,6 +182,12 @@ def test_every_environment_has_the_seed_that_it_is_given(short_sim: Simulator) -
         envs.reset(seed=[1, 2])
 
 
+@pytest.mark.parametrize("seed", [1.5, "ab", [1.5, 2], [1, -1], -1, [[1], [2]], np.array([0.5, 1.0])])
+def test_seeds_that_are_none_are_refused_in_one_line(short_sim: Simulator, seed: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^seed = .*; allowed: whole numbers from 0"):
+        HubVectorEnv(2, sim=short_sim).reset(seed=seed)
+
+
 def test_some_environments_can_be_seeded_while_the_others_go_on(short_sim: Simulator) -> None:
     envs = HubVectorEnv(2, sim=short_sim, autoreset_mode="Disabled")
     envs.reset(seed=0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from copy import deepcopy
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -100,6 +102,24 @@ def checked_start(given: Any, num_envs: int, sim: Simulator) -> NDArray[np.int64
         each = "" if num_envs == 1 else f" or {num_envs}"
         raise ConfigError(f"options['start'] = {given!r}; allowed: one{each} of the integers 0…{sim.bank.n_starts - 1}")
     return np.broadcast_to(array.astype(np.int64), (num_envs,)).copy()
+
+
+def checked_seeds(given: Any) -> int | list[int | None] | None:
+    """Seeds as they were asked for: one for all, one for each environment, or None.
+
+    Raises:
+        ConfigError: no whole numbers from 0.
+    """
+    if given is None:
+        return None
+    with suppress(TypeError, ValueError):  # ragged lists have no number of axes
+        if np.ndim(given) == 0 and index(given) >= 0:
+            return index(given)
+    with suppress(TypeError):
+        seeds = [s if s is None else index(s) for s in given]
+        if all(s is None or s >= 0 for s in seeds):
+            return seeds
+    raise ConfigError(f"seed = {given!r}; allowed: whole numbers from 0, one for all or one for each environment")
 
 
 def opening_info(sim: Simulator, start: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:

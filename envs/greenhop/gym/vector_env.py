@@ -15,7 +15,7 @@ from torch import Tensor
 from greenhop.episode.simulator import Simulator, shared_simulator
 from greenhop.errors import ActionError, ConfigError
 from greenhop.gym.asked import scenario_of
-from greenhop.gym.interface import checked_action, checked_options, checked_start, opening_info, spaces
+from greenhop.gym.interface import checked_action, checked_options, checked_seeds, checked_start, opening_info, spaces
 from greenhop.gym.pay import Baseline
 from greenhop.gym.tensor_env import TensorVectorEnv
 from greenhop.gym.viewer import RENDER_MODES, Viewer
@@ -185,13 +185,13 @@ class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> int | list[int] | None:
         """What the environments are seeded with; a first reset without a seed draws one."""
-        first = seed if seed is None or isinstance(seed, int | np.integer) else (*seed, None)[0]
-        super().reset(seed=None if first is None else int(first))
-        if seed is None:
+        asked = checked_seeds(seed)
+        super().reset(seed=(*asked, None)[0] if isinstance(asked, list) else asked)
+        if asked is None:
             return None if self._begun else int(self.np_random.integers(2**31))
-        if isinstance(seed, int | np.integer):
-            return int(seed)
-        return [int(self.np_random.integers(2**31)) if s is None else int(s) for s in seed]
+        if not isinstance(asked, list):
+            return asked
+        return [int(self.np_random.integers(2**31)) if s is None else s for s in asked]
 
     def _opened(self, mask: NDArray[np.bool_]) -> dict[str, Any]:
         """Info of episodes that have just begun where `mask`."""
