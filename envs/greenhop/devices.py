@@ -9,8 +9,8 @@ import torch
 from greenhop.errors import ConfigError, one_line
 
 
-def usable_device(given: Any) -> torch.device:
-    """A device by its name, or as it is; None is torch's default.
+def usable_device(given: Any, allowed: str = "cpu, cuda") -> torch.device:
+    """A device by its name, or as it is; None is torch's default. `allowed` is what the error says.
 
     Raises:
         ConfigError: torch does not know it, or cannot reach it.
@@ -22,4 +22,4 @@ def usable_device(given: Any) -> torch.device:
             raise TypeError("no name of a device")
         return torch.empty(0, device=given).device
     except (RuntimeError, AssertionError, TypeError) as error:
-        raise ConfigError(f"device = {given!r}: {one_line(error)}; allowed: cpu, cuda") from None
+        raise ConfigError(f"device = {given!r}: {one_line(error)}; allowed: {allowed}") from None

@@ -324,7 +324,7 @@ def pick_device(name: str) -> str:
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    return str(usable_device(name))
+    return str(usable_device(name, "auto, cpu, cuda"))
 
 
 def check_file_path(key: str, path: str | None) -> None:

@@ -60,6 +60,7 @@ def _interrupts_held() -> Iterator[None]:
 def _end(pool: ProcessPoolExecutor) -> None:
     """End the processes of a pool without waiting for their work."""
     processes: list[Any] = list((pool._processes or {}).values())
+    manager: Any = pool._executor_manager_thread
     pool.shutdown(wait=False, cancel_futures=True)
     for process in processes:
         process.terminate()
@@ -67,6 +68,8 @@ def _end(pool: ProcessPoolExecutor) -> None:
         process.join(PATIENCE_S)
         if process.is_alive():
             process.kill()
+    if manager is not None:
+        manager.join(PATIENCE_S)  # at exit Python would wake it by a pipe that it is closing, and say so
 
 
 def _begin() -> None:
