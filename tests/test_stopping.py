@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from greenhop_agents.base.stopping import Terminated, quiet_end
+from greenhop_agents.base.stopping import Terminated, quiet_end, stops_held
 from greenhop_agents.base.workers import worker_processes
 from tests.sleeping import Sleeper, sleep_long
 
@@ -70,16 +70,15 @@ def wait_for(true: Callable[[], bool], seconds: float = 60.0) -> None:
 WORKING = f"""
 import sys
 sys.path.insert(0, {str(SCRIPTS.parent)!r})
-from concurrent.futures import as_completed
 from greenhop_agents.base.stopping import quiet_end
-from greenhop_agents.base.workers import worker_processes
+from greenhop_agents.base.workers import finished, worker_processes
 from tests.sleeping import sleep_long
 
 if __name__ == "__main__":
     with quiet_end(), worker_processes(2) as submit:
         jobs = [submit(sleep_long, 600.0) for _ in range(4)]
         print("working", flush=True)
-        for job in as_completed(jobs):
+        for job in finished(jobs):
             job.result()
 """
 
@@ -179,6 +178,30 @@ def test_sigterm_is_a_kind_of_interrupt_inside() -> None:
     with pytest.raises(Terminated):
         terminated()
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_held_stops_are_heard_on_leaving(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    finished = []
+    with quiet_or_raised(number) as heard, stops_held():
+        signal.raise_signal(number)
+        finished.append("what was begun")
+    assert finished == ["what was begun"]
+    assert heard == [True]
+    assert signal.getsignal(number) is before
+
+
+@contextmanager
+def quiet_or_raised(number: signal.Signals) -> Iterator[list[bool]]:
+    """Says whether the block ended by the stop of this signal."""
+    heard: list[bool] = []
+    try:
+        with quiet_end():
+            yield heard
+        heard.append(False)
+    except SystemExit as end:
+        heard.append(end.code == 128 + number)
 
 
 @pytest.mark.parametrize("command", [["train", "--help"], ["evaluate", "-h"]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -27,6 +28,26 @@ def exit_code(stop: KeyboardInterrupt) -> int:
 def stop_of(number: int) -> type[KeyboardInterrupt]:
     """What a signal raises."""
     return Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+@contextmanager
+def stops_held() -> Iterator[None]:
+    """Ctrl-C and SIGTERM are heard on leaving, so that nothing inside is left half done, such as a lock taken."""
+    if threading.current_thread() is not threading.main_thread():  # which alone hears signals
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: old for number, old in before.items() if old not in (None, signal.SIG_IGN)}
+    for number in before:
+        signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, ParamSpec, Protocol, TypeVar
+
+from greenhop_agents.base.stopping import stops_held
 
 P = ParamSpec("P")
 T = TypeVar("T")
 PATIENCE_S = 5.0  # for a process that was asked to end
+LISTENS_S = 1.0  # a signal that another thread took just before this one began to wait is heard after at most so long
 
 
 class Submit(Protocol):
@@ -34,7 +38,7 @@ def worker_processes(workers: int) -> Iterator[Submit]:
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
 
     def submit(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        with _interrupts_held():  # a process started here is deaf to Ctrl-C, even while it imports
+        with stops_held(), _interrupts_held():  # a process started here is deaf to Ctrl-C, even while it imports
             return pool.submit(work, *args, **kwargs)
 
     try:
@@ -43,6 +47,27 @@ def worker_processes(workers: int) -> Iterator[Submit]:
         _end(pool)
         raise
     pool.shutdown()
+
+
+def finished(jobs: Collection[Future[T]]) -> Iterator[Future[T]]:
+    """What was submitted, as it ends; Ctrl-C and SIGTERM are heard meanwhile.
+
+    `concurrent.futures.as_completed` takes locks that a stop at the wrong moment leaves taken: the pool never ends.
+    """
+    ended: SimpleQueue[Future[T]] = SimpleQueue()
+    with stops_held():
+        for job in jobs:
+            job.add_done_callback(ended.put)
+    for _ in jobs:
+        yield _next_of(ended)
+
+
+def _next_of(ended: SimpleQueue[T]) -> T:
+    while True:
+        try:
+            return ended.get(timeout=LISTENS_S)
+        except Empty:
+            continue
 
 
 @contextmanager

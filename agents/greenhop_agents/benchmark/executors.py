@@ -6,14 +6,13 @@ Every engine yields each job as it ends, calls the same function with the same d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from greenhop.errors import ConfigError
-from greenhop_agents.base.workers import Submit, worker_processes
+from greenhop_agents.base.workers import Submit, finished, worker_processes
 from greenhop_agents.benchmark.jobs import Done, Job, carry_out
 
 
@@ -45,7 +44,7 @@ def local(root: str, resources: Resources) -> Iterator[Runner]:
 def _in_pool(submit: Submit, jobs: Sequence[Job], root: str) -> Iterator[Done]:
     left = {job.name: job for job in jobs}
     try:
-        for future in as_completed([submit(carry_out, job, root) for job in jobs]):
+        for future in finished([submit(carry_out, job, root) for job in jobs]):
             done = future.result()
             del left[done.job.name]
             yield done
@@ -57,7 +56,7 @@ def _in_pool(submit: Submit, jobs: Sequence[Job], root: str) -> Iterator[Done]:
 def _alone(job: Job, root: str) -> Done:
     with worker_processes(1) as submit:
         try:
-            return submit(carry_out, job, root).result()
+            return next(finished([submit(carry_out, job, root)])).result()
         except BrokenProcessPool:
             return Done(job, None, "its process died (out of memory, or killed)")
 

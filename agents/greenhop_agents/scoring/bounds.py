@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, as_completed
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import Any, NamedTuple, NoReturn, TypeVar
@@ -23,7 +23,7 @@ from greenhop.physics.params import Params
 from greenhop.physics.rewards import REPORTED, report
 from greenhop.physics.state import Dispatch, Plan, Row, State
 from greenhop.scenario.join import build_params
-from greenhop_agents.base.workers import worker_processes
+from greenhop_agents.base.workers import finished, worker_processes
 from greenhop_agents.scoring.evaluate import Episode
 
 T = TypeVar("T")
@@ -246,5 +246,5 @@ def in_parallel(
         return
     with worker_processes(workers) as submit:
         jobs: dict[Future[T], int] = {submit(work, task): i for i, task in open_tasks}
-        for job in as_completed(jobs):
+        for job in finished(jobs):
             yield jobs[job], job.result()
