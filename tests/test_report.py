@@ -277,7 +277,8 @@ def screenshot(url: str, path: Path, wait_ms: int = 0) -> Image.Image:
     command += [f"--virtual-time-budget={wait_ms}"] if wait_ms else []
     subprocess.run([*command, url], check=True, capture_output=True, timeout=90)
     with Image.open(path) as picture:
-        return picture.convert("RGB")
+        rgb: Image.Image = picture.convert("RGB")
+    return rgb
 
 
 @pytest.mark.slow
