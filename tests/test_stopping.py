@@ -204,6 +204,21 @@ def quiet_or_raised(number: signal.Signals) -> Iterator[list[bool]]:
         heard.append(end.code == 128 + number)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_that_a_library_turns_into_an_error_is_still_a_stop(number: signal.Signals) -> None:
+    with quiet_or_raised(number) as heard:
+        try:
+            signal.raise_signal(number)
+        except BaseException:  # as libraries do, and then trip over what is half made
+            raise AttributeError("'NoneType' object has no attribute '_cache'") from None
+    assert heard == [True]
+
+
+def test_an_error_without_a_stop_stays_an_error() -> None:
+    with pytest.raises(AttributeError, match="mine"), quiet_end():
+        raise AttributeError("mine")
+
+
 @pytest.mark.parametrize("command", [["train", "--help"], ["evaluate", "-h"]])
 def test_a_reader_that_goes_away_makes_no_noise(tmp_path: Path, command: list[str]) -> None:
     with running(tmp_path, str(SCRIPTS / f"{command[0]}.py"), *command[1:]) as process:

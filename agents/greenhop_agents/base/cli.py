@@ -28,7 +28,7 @@ from greenhop.scenario.config import Count, Positive, ScenarioConfig, Split, des
 from greenhop.scenario.find import config_dir
 from greenhop.scenario.limits import Limited, Name
 from greenhop_agents.base.overrides import choices, prepare, where_of
-from greenhop_agents.base.stopping import quiet_end
+from greenhop_agents.base.stopping import quiet_end, stops_win
 
 USER_ERROR = 2
 UNUSABLE = {  # what a disk or folder of the user's can answer
@@ -245,7 +245,7 @@ def _launch(config_name: str, task: Callable[[DictConfig], Any]) -> None:
     import hydra
 
     def guarded(config: DictConfig) -> Any:
-        with one_line_errors():
+        with one_line_errors(), stops_win():
             return task(checked_settings(config, config_name))
 
     hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")(guarded)()

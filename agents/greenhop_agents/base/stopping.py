@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 TERMINATED = 143  # 128 + SIGTERM
@@ -50,19 +50,37 @@ def stops_held() -> Iterator[None]:
         signal.raise_signal(came[0])
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated
+_asked: list[int] = []  # stops since the command began
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    _asked.append(number)
+    raise stop_of(number)
+
+
+@contextmanager
+def stops_win() -> Iterator[None]:
+    """An error that a library has made of a stop, by a bare `except` or half-made objects, is that stop."""
+    try:
+        yield
+    except Exception:
+        if _asked:
+            raise stop_of(_asked[-1]) from None
+        raise
 
 
 @contextmanager
 def quiet_end() -> Iterator[None]:
     """SIGTERM raises `Terminated` inside; either stop ends the process with one word, a closed pipe without any."""
+    _asked.clear()
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():  # which alone hears signals
+        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, _stop)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            before[signal.SIGINT] = signal.signal(signal.SIGINT, _stop)
     try:
-        before = signal.signal(signal.SIGTERM, _terminate)
-    except ValueError:  # not the main thread, which alone hears signals
-        before = None
-    try:
-        yield
+        with stops_win():
+            yield
         sys.stdout.flush()
     except KeyboardInterrupt as stop:
         said = str(stop) or ("terminated" if isinstance(stop, Terminated) else "interrupted")
@@ -72,5 +90,5 @@ def quiet_end() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's own last flush is quiet too
         raise SystemExit(NOBODY_READS) from None
     finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
