@@ -51,6 +51,7 @@ def groups() -> dict[str, dict[str, type[BaseModel]]]:
     from greenhop_agents.benchmark.plan import BenchmarkConfig
     from greenhop_agents.commands.replay_jobs import Trace
     from greenhop_agents.learners.algorithms.es import EsConfig
+    from greenhop_agents.learners.algorithms.planner import PlannerConfig
     from greenhop_agents.learners.algorithms.ppo import PpoConfig
     from greenhop_agents.learners.algorithms.shac import ShacConfig
     from greenhop_agents.learners.sb3 import Sb3Config
@@ -74,6 +75,7 @@ def groups() -> dict[str, dict[str, type[BaseModel]]]:
         "Single jobs, from Python": {"JobStatistics.": JobStatistics, "TraceOptions.": TraceOptions},
         "Agents": {
             "agent=linear_es, constant_es: agent.options.": EsConfig,
+            "agent=planner: agent.options.": PlannerConfig,
             "agent=ppo: agent.options.": PpoConfig,
             "agent=shac: agent.options.": ShacConfig,
             "agent=sb3_NAME: agent.": Sb3Config,

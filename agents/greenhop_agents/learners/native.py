@@ -22,7 +22,7 @@ from greenhop_agents.learners.algorithm import Agent, Algorithm, Run
 from greenhop_agents.learners.checkpoint import load_checkpoint, save_checkpoint
 from greenhop_agents.learners.interrupt import stop_on_interrupt
 from greenhop_agents.learners.networks import NetworkConfig, build_actor
-from greenhop_agents.policies.policy import ActionPolicy
+from greenhop_agents.policies.policy import ActionPolicy, Policy
 
 CHECKPOINTS = 50  # of a training run
 
@@ -38,7 +38,7 @@ class Native(Algorithm):
     """An algorithm whose training is a loop of updates, and whose policy is an actor of networks.py."""
 
     resumable = True
-    Options: ClassVar[type[NativeOptions]]
+    Options: ClassVar[type[Limited]]
     sim: Simulator
 
     @property
@@ -76,7 +76,7 @@ class Native(Algorithm):
         cls.options_of(agent)
 
     @classmethod
-    def load(cls, agent: Agent, weights: Mapping[str, Tensor], sim: Simulator) -> ActionPolicy:
+    def load(cls, agent: Agent, weights: Mapping[str, Tensor], sim: Simulator) -> Policy:
         """The actor with these weights."""
         actor = build_actor(sim, cls.options_of(agent).network)
         try:

@@ -13,6 +13,8 @@ included), reads the present row exactly and later rows from an outlook, and end
   α = 1 fits where one day is like the next: a peak that pays today will pay tomorrow. α = 0, the whole fee, fits where
   high peaks come from single calm days. It is tuned on validation weeks, see `FEE_POWER` and docs/baselines.md.
 
+With `futures`, learnt by `agent=planner`, a window ends in what peaks and debts cost then, see `futures.py`.
+
 What it knows of the present is what is reported. Where that is not all of it (`observation.telemetry`), it takes the
 report for the present, and the sites keep its plan as `paced` says: from what they have themselves.
 
@@ -41,11 +43,12 @@ from greenhop.lp.coarse import coarsen, spans
 from greenhop.lp.model import Pattern, build
 from greenhop.lp.replay import plan_at, plan_of
 from greenhop.lp.solve import Options, Solver, SolverName
-from greenhop.lp.window import Window, episode_terminal, make_window
+from greenhop.lp.window import Later, Window, episode_terminal, make_window, nothing_later
 from greenhop.physics.objectives import raised
 from greenhop.physics.params import Params
 from greenhop.physics.state import Dispatch, Plan, Row, State
 from greenhop.scenario.join import build_params
+from greenhop_agents.policies.futures import Futures, day_of
 from greenhop_agents.policies.on_site import paced
 from greenhop_agents.policies.outlook import ForecastOutlook, Outlook, PerfectOutlook
 from greenhop_agents.policies.policy import Policy
@@ -72,8 +75,14 @@ class MpcSettings:
 class Controller:
     """The controller of one environment: its solver keeps the last window, from which the next one starts."""
 
-    def __init__(self, params: Params, settings: MpcSettings, patterns: dict[bytes, Pattern] | None = None) -> None:
-        self._params, self._settings = params, settings
+    def __init__(
+        self,
+        params: Params,
+        settings: MpcSettings,
+        patterns: dict[bytes, Pattern] | None = None,
+        futures: Futures | None = None,
+    ) -> None:
+        self._params, self._settings, self._futures = params, settings, futures
         self._patterns = {} if patterns is None else patterns  # by the window's place on the clock
         self._solver = Solver(Options(solver=settings.solver))
         self._begins: Ints = np.zeros(0, dtype=np.int64)  # rows at which the snapshots of the last window begin
@@ -99,12 +108,21 @@ class Controller:
         given = self._settings.fee_power
         return float((steps / left) ** (FEE_POWER.get(self._params.name, 0.0) if given is None else given))
 
+    def _later(self, futures: Futures, state: State, steps: int, left: int) -> Later:
+        """What may follow the window; a window that ends the episode has as many segments, all empty but one."""
+        if steps == left:
+            return nothing_later(self._params, futures.count)
+        return futures.after(int(state.t[0]) + steps, float(day_of(self._params, int(state.world_row[0]))))
+
     def _window(self, state: State, rows: Row) -> Window:
         steps, left = len(rows.green_mwh), self._params.steps - int(state.t[0])
-        share = self._fee_share(steps, left)
-        params = replace(self._params, demand_fee_cny_per_mw=self._params.demand_fee_cny_per_mw * share)
-        terminal = None if steps == left else episode_terminal(params)
-        window = make_window(params, _inside(params, state), rows, terminal)
+        terminal = None if steps == left else episode_terminal(self._params)
+        if self._futures is None:
+            fee = self._params.demand_fee_cny_per_mw * self._fee_share(steps, left)
+            params, later = replace(self._params, demand_fee_cny_per_mw=fee), None
+        else:
+            params, later = self._params, self._later(self._futures, state, steps, left)
+        window = make_window(params, _inside(params, state), rows, terminal, later)
         if self._settings.fine_h is None:
             return window
         return coarsen(window, spans(window, round(self._settings.fine_h / params.dt_h)))
@@ -118,6 +136,7 @@ class Mpc:
     settings: MpcSettings = MpcSettings()
     perfect: bool = False
     prices: Mapping[str, float] = field(default_factory=dict)  # CNY it also counts per unit of an objective
+    futures: Futures | None = None  # what is known of the time after the window
     seconds: list[float] = field(default_factory=list)
 
     def reset(self, sim: Simulator) -> None:
@@ -149,7 +168,7 @@ class Mpc:
     def _decide(self, sim: Simulator, i: int, state: State, row: Row) -> Plan:
         began = process_time()
         if i not in self._controllers:
-            self._controllers[i] = Controller(self._params, self.settings, self._patterns)
+            self._controllers[i] = Controller(self._params, self.settings, self._patterns, self.futures)
         horizon = round(self.settings.horizon_h / self._params.dt_h)
         steps = min(horizon, self._params.steps - int(state.t[0]))
         rows = self._outlook.rows(sim, int(state.world_row[0] + state.t[0]), steps)

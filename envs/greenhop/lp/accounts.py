@@ -44,18 +44,18 @@ def priced(w: Window) -> Bools:
 
 
 def add_rows(w: Window, x: Layout, row: Layout, terms: Terms) -> Array:
-    """Terms of `Σ_t (duty − done) − short ≤ −owed`; returns the right-hand side [R, A].
+    """Terms of `Σ_t (duty − done) − Σ_q short_q ≤ free − owed`; returns the right-hand side [R, A].
 
     Consumption is import + green + diesel + unserved + Σ discharge − Σ charge, by the balance of power; IT energy is
     Σ_p idle_p·C_p + Σ_p (1 − idle_p)·load_p, less what work on alternative pools does not draw of the room it takes.
     """
-    right = -w.owed_mwh.copy()
+    right = w.free_owed_mwh[..., 0] - w.owed_mwh
     idle = (w.room_mwh * w.p.idle_share).sum(axis=(0, 2))
     undrawn = (1.0 - w.p.alternative_pool @ w.p.idle_share) * (w.p.alternative_room - w.p.alternative_energy)
     for i, a in enumerate(accounts(w).values()):
         here = row["accounts"][:, i]
         at_unit = here[w.p.unit_region]
-        terms.add(here, x["short"][:, i], -1.0)
+        terms.add(here[:, None], x["short"][:, i], -1.0)
         per_mwh = dict.fromkeys(("import", "diesel", "unserved"), a.facility)
         per_mwh |= {"green": a.facility - a.own, "ppa": -a.ppa}
         for flow, value in per_mwh.items():
@@ -75,11 +75,11 @@ def _add(terms: Terms, row: Ints, column: Ints, value: Array | float) -> None:
 
 
 def short_max_mwh(w: Window) -> Array:
-    """[R, A] no account can fall further behind: every pool as it owes most, and no green power at all."""
+    """[R, A] beyond `free_owed_mwh`: no account falls further behind; pools as they owe most, and no green power."""
     idle = (w.room_mwh * w.p.idle_share).sum(axis=2)
     duty = np.zeros_like(w.owed_mwh)
     for i, a in enumerate(accounts(w).values()):
         per_work = a.facility * w.facility_per_work + np.multiply.outer(a.it, 1.0 - w.p.idle_share)
         busiest = (np.maximum(per_work, 0.0) * w.room_mwh).sum(axis=2)
         duty[:, i] = (a.facility * w.facility_idle_mwh + a.it * idle + busiest).sum(axis=0) + a.fixed_mwh
-    return np.maximum(w.owed_mwh + duty, 0.0)
+    return np.maximum(w.owed_mwh + duty - w.free_owed_mwh[..., 0], 0.0)

@@ -178,14 +178,14 @@ def green(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
 
 
 def peak(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
-    """The demand fee pays for the highest import above the peak so far: import − hours·peak_rise ≤ hours·peak_start."""
+    """The demand fee pays for import beyond what is billed anyway: import − hours·Σ_q rise_q ≤ hours·free."""
     terms.add(row["peak"], x["import"], 1.0)
-    terms.add(row["peak"], x["peak_rise"], -w.hours[:, None])
-    return Sides(-np.inf, w.hours[:, None] * w.peak_mw)
+    terms.add(row["peak"][..., None], x["peak_rise"], -w.hours[:, None, None])
+    return Sides(-np.inf, w.hours[:, None] * w.free_peak_mw[:, 0])
 
 
 def accounts(w: Window, x: Layout, row: Layout, terms: Terms) -> Sides:
-    """Rules over the episode: Σ_t (duty − done) − short ≤ −owed so far, see `accounts.py`."""
+    """Rules over the episode: Σ_t (duty − done) − Σ_q short_q ≤ free − owed so far, see `accounts.py`."""
     return Sides(-np.inf, add_rows(w, x, row, terms))
 
 

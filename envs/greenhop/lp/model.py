@@ -41,7 +41,8 @@ class Pattern:
     def fits(self, w: Window) -> bool:
         """Whether `w` has the same snapshots on the clock and the same parameters, the demand fee's size aside."""
         on_clock = np.array_equal(self.phase, w.phase) and np.array_equal(self.span, w.span)
-        return on_clock and _same_structure(self.params, w.params)
+        futures = self.columns["short"].shape[-1]
+        return on_clock and futures == w.futures and _same_structure(self.params, w.params)
 
 
 def _same_structure(a: Params, b: Params) -> bool:
@@ -167,7 +168,7 @@ def _units(w: Window, x: Layout, row: Layout) -> tuple[Array, Array, float]:
         "route": online[w.p.link_source], "serve_home": online, "missed_online": online,
         "alternative": work[..., 0],
         "migrate": moved, "serve": work, "keep": work, "load": pool,
-        "charge": unit, "discharge": unit, "soc": store, "peak_rise": site, "short": episode[:, None],
+        "charge": unit, "discharge": unit, "soc": store, "peak_rise": site[:, None], "short": episode[:, None, None],
     }  # fmt: skip
     by_row: dict[str, Any] = {
         "work": work, "rate": work, "online": online, "alternative": work[..., 0], "pools": pool, "links": gb,

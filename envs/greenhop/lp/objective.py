@@ -48,8 +48,8 @@ def masks(w: Window) -> dict[str, Bools]:
         "export": every & (w.p.export_fraction * w.p.export_limit_mwh > 0),
         "diesel": every & (w.p.diesel_limit_mwh > 0),
         "unserved": every,
-        "peak_rise": w.p.demand_fee_cny_per_mw > 0,
-        "short": priced(w),
+        "peak_rise": np.repeat((w.p.demand_fee_cny_per_mw > 0)[:, None], w.futures, axis=-1),
+        "short": np.repeat(priced(w)[..., None], w.futures, axis=-1),
         "reserve_short": every & (w.reserve_price_cny_per_mwh > 0),
     }
 
@@ -61,7 +61,8 @@ def columns(w: Window) -> dict[str, Column]:
 
 def offset_cny(w: Window) -> float:
     """Constant part of the cost: start of stores, capacity fees and replicas, less what accounts cost before."""
-    billed = (np.maximum(w.owed_mwh, 0.0) * w.p.owed_price_cny_per_mwh).sum()
+    owed = np.maximum(w.owed_mwh[..., None] + w.later.owed_mwh, 0.0).mean(axis=-1)
+    billed = (owed * w.p.owed_price_cny_per_mwh).sum()
     fixed = w.p.capacity_fee_cny.sum() * w.span.sum() + (w.sync_gb * w.p.link_price_cny_per_gb).sum()
     return float((w.p.soc_start_mwh * w.terminal.soc_cny_per_mwh).sum() + fixed - billed)
 
@@ -142,10 +143,29 @@ def _power(w: Window) -> dict[str, Column]:
 
 
 def _accounts(w: Window) -> dict[str, Column]:
-    rise = np.maximum((w.limit_mwh / w.hours[:, None]).max(axis=0) - w.peak_mw, 0.0)
+    """Peaks and debts cost more the further they rise, in Q segments: the q-th in q of the Q futures."""
+    rise = (w.limit_mwh / w.hours[:, None]).max(axis=0) - w.free_peak_mw[:, 0]
     missing = w.p.reserve_mwh * w.row.grid_availability
+    share = np.arange(1, w.futures + 1) / w.futures
+    last = share == 1.0
     return {
-        "peak_rise": Column(w.p.demand_fee_cny_per_mw, 0.0, rise, implied=True),
-        "short": Column(w.p.owed_price_cny_per_mwh, 0.0, short_max_mwh(w), implied=True),
+        "peak_rise": Column(
+            w.p.demand_fee_cny_per_mw[:, None] * share,
+            0.0,
+            _segments(w.free_peak_mw, rise),
+            np.broadcast_to(last, w.free_peak_mw.shape),
+        ),
+        "short": Column(
+            w.p.owed_price_cny_per_mwh[..., None] * share,
+            0.0,
+            _segments(w.free_owed_mwh, short_max_mwh(w)),
+            np.broadcast_to(last, w.free_owed_mwh.shape),
+        ),
         "reserve_short": Column(w.reserve_price_cny_per_mwh * w.span[:, None], 0.0, missing, implied=True),
     }
+
+
+def _segments(points: Array, most: Array) -> Array:
+    """[…, Q] lengths of the segments that begin at the ascending `points`; the last ends `most` above the first."""
+    inner = np.diff(points, axis=-1)
+    return np.concatenate([inner, np.maximum(most - inner.sum(axis=-1), 0.0)[..., None]], axis=-1)

@@ -39,7 +39,7 @@ def counted(w: Window, name: str, share: float = 0.0) -> Counted:
         return {"missed_online": 1.0, "keep": np.asarray(w.next_slot < 0, dtype=np.float64)[:, None]}
     if name == "green_short_mwh":
         account = np.arange(w.owed_mwh.shape[1]) == GREEN
-        return {"short": account.astype(np.float64)[None]}
+        return {"short": account.astype(np.float64)[None, :, None]}
     if name == "green_lack_mwh":
         used = dict.fromkeys(("import", "diesel", "unserved"), share)
         return {**used, "green": share - 1.0, "ppa": -1.0, "charge": -share, "discharge": share - w.p.is_csp}

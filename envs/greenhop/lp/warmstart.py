@@ -10,7 +10,7 @@ from greenhop.arrays import Ints
 from greenhop.lp.columns import Layout
 from greenhop.lp.model import LinearProgram
 
-WHOLE_WINDOW = ("accounts", "short")  # families with two axes, of which none is the snapshots'
+WHOLE_WINDOW = ("accounts", "short", "peak_rise")  # families of several axes, of which none is the snapshots'
 Status = NDArray[np.object_]  # HiGHS's own objects: turning thousands of them into numbers and back takes longer
 
 

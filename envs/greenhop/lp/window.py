@@ -22,6 +22,13 @@ class Terminal(NamedTuple):
     soc_cny_per_mwh: Array  # [U]
 
 
+class Later(NamedTuple):
+    """What follows a window that ends before its episode: Q futures, all as likely."""
+
+    peak_mw: Array  # [R, Q] highest import from the end of the window to that of the episode
+    owed_mwh: Array  # [R, A, Q] what the accounts move by in that time
+
+
 def episode_terminal(params: Params) -> Terminal:
     """The terminal prices of a scenario: one price per class, whatever region and slot."""
     p = Arrays(params)
@@ -50,6 +57,7 @@ class Window:
     terminal: Terminal
     span: Ints  # [T] steps in each snapshot: 1, or more where `coarse.py` merged them
     joining_mwh: Array  # [T−1, R, K, S] work that joins the backlog of snapshots 1 … T−1
+    later: Later  # in ascending order
 
     @property
     def steps(self) -> int:
@@ -174,6 +182,21 @@ class Window:
         """[R] what a MWh missing from the reserve costs in a step; 0 where none is to be held."""
         return np.where(self.p.reserve_mwh > 0, self.params.reserve_price_cny_per_mwh, 0.0)
 
+    @property
+    def futures(self) -> int:
+        """Q: what may follow the window; 1 where nothing does."""
+        return int(self.later.peak_mw.shape[-1])
+
+    @cached_property
+    def free_peak_mw(self) -> Array:
+        """[R, Q] import that is billed anyway, in so many of the futures: max(peak so far, later peak)."""
+        return np.maximum(self.peak_mw[:, None], self.later.peak_mw)
+
+    @cached_property
+    def free_owed_mwh(self) -> Array:
+        """[R, A, Q] what may be owed at the end of the window before so many of the futures make it cost: −later."""
+        return -self.later.owed_mwh[..., ::-1]
+
     @cached_property
     def alive_mwh(self) -> Array:
         """[T, K] no cohort can be larger: all work not yet due, grown by a restart in every step it may have moved."""
@@ -186,7 +209,15 @@ class Window:
         return np.asarray(alive * (1.0 + self.p.restart_overhead) ** np.minimum(snapshot, life))
 
 
-def make_window(params: Params, state: State, rows: Row, terminal: Terminal | None = None) -> Window:
+def nothing_later(params: Params, futures: int = 1) -> Later:
+    """No import and no duty after the window."""
+    accounts = params.owed_price_cny_per_mwh.shape
+    return Later(np.zeros((params.n_regions, futures)), np.zeros((*accounts, futures)))
+
+
+def make_window(
+    params: Params, state: State, rows: Row, terminal: Terminal | None = None, later: Later | None = None
+) -> Window:
     """Cut a window.
 
     Args:
@@ -194,6 +225,7 @@ def make_window(params: Params, state: State, rows: Row, terminal: Terminal | No
         state: a batch of one, before the first step of the window.
         rows: the world, snapshots `[T, …]` where a step has its batch.
         terminal: prices of what the window leaves; None where it ends with the episode, whose own prices count.
+        later: what may follow a window; None: nothing that raises a peak or moves an account.
     """
     if state.t.shape[0] != 1:
         raise ConfigError(f"a window starts from one state, not from a batch of {state.t.shape[0]}; slice it first")
@@ -219,6 +251,7 @@ def make_window(params: Params, state: State, rows: Row, terminal: Terminal | No
         terminal=final_terminal(params) if terminal is None else terminal,
         span=np.ones(steps, dtype=np.int64),
         joining_mwh=row.next_arrivals_mwh[:-1, :, :, None] * p.joins[phase[1:]][:, None],
+        later=nothing_later(params) if later is None else Later(*(np.sort(x, axis=-1) for x in later)),
     )
     if steps and np.any(np.where(window.used[0], 0.0, window.backlog_mwh) != 0.0):
         raise ConfigError("the initial backlog holds work in a slot that its class does not use at this phase")
