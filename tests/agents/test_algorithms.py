@@ -101,7 +101,7 @@ def test_a_third_learner_is_one_file_and_one_yaml_file(tmp_path: Path, monkeypat
 
 
 def test_an_unknown_algorithm_is_told_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"'dqn' is unknown; allowed: es, ppo, sb3, shac"):
+    with pytest.raises(ConfigError, match=r"'dqn' is unknown; allowed: es, planner, ppo, sb3, shac"):
         find_algorithm("dqn")
 
 
