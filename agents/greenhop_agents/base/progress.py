@@ -5,6 +5,7 @@ A bar that has nothing to tell still shows that time passes, so that nobody wait
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,13 @@ class Update(Protocol):
 
 @contextmanager
 def progress_bar(title: str, unit: str) -> Iterator[Update]:
-    """Yields `update(done, total, note)`; the bar appears at the first call, or when nothing was said for a while."""
+    """Yields `update(done, total, note)`; the bar appears at the first call, or when nothing was said for a while.
+
+    Of processes that torchrun has started only the first one shows it.
+    """
+    if int(os.environ.get("RANK", "0")) > 0:
+        yield lambda done, total, note="": None
+        return
     bar = _Bar(title, unit)
     try:
         with heartbeat(lambda _: bar.show()):

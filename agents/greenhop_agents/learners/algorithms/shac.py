@@ -80,6 +80,8 @@ class Shac(ActorCritic):
     """SHAC on a simulator."""
 
     Options = ShacConfig
+    parallel = True
+    team: Team
     config: ShacConfig
     averaged: Actor  # moving average of the actor's weights (Polyak and Juditsky, 1992): what is validated and kept
     target: nn.Module
@@ -98,8 +100,9 @@ class Shac(ActorCritic):
         team: Team = Team(),  # noqa: B008 (frozen)
         reference: Tensor | None = None,
     ) -> Self:
-        """Networks, optimisers and a staggered fleet."""
+        """Networks, optimisers, a staggered fleet; processes of a team build the same networks, each its own part."""
         config: ShacConfig = cls.options_of(agent)
+        mine = team.share(config.num_envs)
         if config.graph:
             check_graph(sim, config)
         torch.manual_seed(seed)
@@ -111,6 +114,7 @@ class Shac(ActorCritic):
         return cls(
             sim=sim,
             name=agent["name"],
+            team=team,
             config=config,
             actor=actor,
             averaged=deepcopy(actor),
@@ -118,7 +122,7 @@ class Shac(ActorCritic):
             target=deepcopy(critic),
             actor_optimiser=torch.optim.Adam(actor.parameters(), actor_rate, **adam),
             critic_optimiser=torch.optim.Adam(critic.parameters(), critic_rate, **adam),
-            fleet=launch(sim, config.num_envs, seed, config.horizon or None),
+            fleet=launch(sim, mine.stop - mine.start, seed, config.horizon or None, mine.start),
             step=ticker(sim, config.compile, derivative=True),
             generator=Generator(device).manual_seed(seed),
             reference=_reference(sim, config) if reference is None else reference,
@@ -143,7 +147,8 @@ class Shac(ActorCritic):
         return self.averaged
 
     def begin(self) -> None:
-        """Let the averaged weights begin where the actor stands."""
+        """Every process starts from the actor of the first one, and the averaged weights where it stands."""
+        self.team.copy_first(self.actor.parameters())
         self.averaged.load_state_dict(self.actor.state_dict())
 
     def modules(self) -> dict[str, nn.Module]:
@@ -202,15 +207,19 @@ class Window:
 
 
 def collect(agent: Shac) -> tuple[Window, Fleet]:
-    """Run one window with gradient."""
+    """Run one window with gradient. Noise is drawn for the whole team: its size changes no trajectory."""
     sim, c, fleet, h = agent.sim, agent.config, agent.fleet, agent.horizon
+    mine = agent.team.share(c.num_envs)
     discount = torch.ones(fleet.size, device=sim.params.device)
     total = torch.zeros_like(discount)
     steps: list[tuple[Tensor, ...]] = []
     for _ in range(h):
         obs = fleet.obs
         usual = at(agent.reference, sim, fleet.carry) if agent.cut else 0.0
-        fleet, stepped = advance(sim, fleet, explore(agent.actor, obs, agent.noise, agent.generator), agent.step)
+        eps = torch.randn(c.num_envs, sim.action_size, generator=agent.generator, device=obs.device, dtype=obs.dtype)[
+            mine
+        ]
+        fleet, stepped = advance(sim, fleet, explore(agent.actor, obs, agent.noise, eps), agent.step)
         reward = stepped.reward - usual
         total = total + discount * reward
         discount = discount * c.gamma
@@ -229,10 +238,9 @@ def collect(agent: Shac) -> tuple[Window, Fleet]:
     return Window(total.mean() / h, obs, reward, reported, after, ends, fleet.obs), fleet
 
 
-def explore(actor: Actor, obs: Tensor, noise: Tensor, generator: Generator) -> Tensor:
+def explore(actor: Actor, obs: Tensor, noise: Tensor, eps: Tensor) -> Tensor:
     """`[B, A]` actions `tanh(μ + noise·σ·ε)`, by the reparametrisation that gradients pass through."""
     mean, log_std = actor(obs)
-    eps = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
     return torch.tanh(mean + noise * torch.exp(log_std.detach()) * eps)
 
 
@@ -269,6 +277,7 @@ def update_actor(agent: Shac, objective: Tensor) -> Tensor:
     """One ascent step; returns the norm of the gradient before clipping. One that is not finite moves no weight."""
     agent.actor_optimiser.zero_grad(set_to_none=True)
     torch.autograd.backward(-objective)
+    agent.team.mean_gradients(agent.actor.parameters())
     norm = nn.utils.clip_grad_norm_(agent.actor.parameters(), agent.config.max_grad_norm)
     finite = torch.isfinite(norm)
     for p in agent.actor.parameters():
@@ -289,6 +298,7 @@ def update_critic(agent: Shac, window: Window) -> Tensor:
         loss = (agent.critic(obs[batch]) - goal[batch]).square().mean()
         agent.critic_optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        agent.team.mean_gradients(agent.critic.parameters())
         nn.utils.clip_grad_norm_(agent.critic.parameters(), c.max_grad_norm)
         agent.critic_optimiser.step()
         error = error + loss.detach() / (c.critic_epochs * c.critic_batches)
