@@ -18,13 +18,14 @@ from greenhop.errors import ConfigError
 from greenhop_agents.base.overrides import choices
 from greenhop_agents.benchmark.plan import agent_config
 from greenhop_agents.learners.algorithms import find_algorithm
-from greenhop_agents.policies.policy import Acting
+from greenhop_agents.policies.mpc import Mpc
+from greenhop_agents.policies.policy import Acting, Policy
 from greenhop_agents.policies.rules import PriceFollow
 from greenhop_agents.shelf import export as exporting
 from greenhop_agents.shelf.export import TOLERANCE, export
 from greenhop_agents.shelf.pretrained import load_pretrained
 
-AGENTS = [name for name in choices("agent") if name != "common"]
+AGENTS = [name for name in choices("agent") if name not in ("common", "planner")]  # which plans: no network
 STEPS, BATCH = 5, 7  # another batch than the one that was exported with
 
 
@@ -108,9 +109,10 @@ def test_the_card_says_where_every_number_of_an_observation_and_action_stands(da
     assert [f["name"] for f in features] == list(day.observer.region_parts)
 
 
-def test_what_is_no_network_is_not_exported(moment: Simulator, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"price_follow.*cannot be exported"):
-        export(PriceFollow(), moment, tmp_path / "x.onnx", "onnx")
+@pytest.mark.parametrize("policy", [PriceFollow(), Mpc("planner")], ids=lambda policy: policy.name)
+def test_what_is_no_network_is_not_exported(policy: Policy, moment: Simulator, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"{policy.name}.*cannot be exported"):
+        export(policy, moment, tmp_path / "x.onnx", "onnx")
     assert list(tmp_path.iterdir()) == []
 
 
