@@ -36,7 +36,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 venv: $(STAMP)  ## make .venv and install everything into it
 
-demo: $(STAMP)  ## train on ten national hubs and score the agent (under 5 minutes)
+demo: $(STAMP)  ## train on days of two hubs and score the agent (under 5 minutes)
 	@echo "==> scripts/demo.py"
 	@$(BIN)/python scripts/demo.py $(ARGS)
 

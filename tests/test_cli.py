@@ -401,11 +401,11 @@ TINY_DEMO = (
 def test_the_demo_trains_scores_and_draws_and_can_be_repeated(script: Any, tmp_path: Path) -> None:
     ended = script("demo", *TINY_DEMO, "json=out.json")
     assert ended.code == 0, ended.err
-    for word in ("stay", "price_follow", "greenest", "ppo", "bound", "tensorboard --logdir"):
+    for word in ("stay", "price_follow", "greenest", "sb3_ppo", "bound", "tensorboard --logdir"):
         assert word in ended.out
-    assert "training ppo on pair2" in ended.err
+    assert "training sb3_ppo on pair2" in ended.err
     records = json.loads((tmp_path / "out.json").read_text())
-    assert sorted({r["policy"] for r in records}) == ["bound", "greenest", "ppo", "price_follow", "stay"]
+    assert sorted({r["policy"] for r in records}) == ["bound", "greenest", "price_follow", "sb3_ppo", "stay"]
     folder = tmp_path / "runs" / "demo"
     written = {path.name for path in folder.iterdir()}
     assert written >= {"config.yaml", "run.json", "policy.safetensors", "evaluation.json", "day.png", "tensorboard"}

@@ -32,6 +32,7 @@ CONFIG = {"agent": "toy", "seed": 0}
 NET = {"kind": "mlp", "width": 8, "layers": 1}
 OPTIONS: dict[str, dict[str, Any]] = {
     "shac": {"horizon": 5, "num_envs": 6, "critic_warmup": 1, "network": NET},
+    "shac by Muon": {"horizon": 0, "num_envs": 6, "optimiser": "muon", "network": NET | {"layers": 2}},
     "ppo": {"horizon": 5, "num_envs": 8, "reward": "bill", "network": NET},
     "es": {"population": 4, "episodes": 2, "network": NET},
 }
@@ -40,7 +41,7 @@ UPDATES = 4
 
 def fresh(kind: str, seed: int = 0) -> Native:
     """A new learner on the toy."""
-    learner: Native = toy_learner(kind, OPTIONS[kind], seed)
+    learner: Native = toy_learner(kind.split()[0], OPTIONS[kind], seed)
     return learner
 
 

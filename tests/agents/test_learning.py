@@ -23,6 +23,11 @@ CLOSE = 95.0  # % of the saving that the Riccati solution makes
 CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "shac": ("shac", {"horizon": 4, "learning_rate": 1e-2, "critic_warmup": 10, "num_envs": 64, "network": NET}, 35),
     "analytic": ("shac", {"horizon": 0, "learning_rate": 1e-2, "num_envs": 64, "network": NET}, 15),
+    "analytic by Muon": (
+        "shac",
+        {"horizon": 0, "learning_rate": 3e-2, "num_envs": 64, "network": NET, "optimiser": "muon"},
+        15,
+    ),
     "ppo": (
         "ppo",
         {"horizon": 12, "num_envs": 128, "learning_rate": 3e-3, "network": NET | {"log_std": -0.7}} | UNPRICED,
@@ -44,6 +49,12 @@ def test_a_learner_nearly_reaches_the_riccati_optimum(case: str) -> None:
     for i in range(updates):
         learner.learn_once(i / updates)
     assert toy_score(toy, learner.actor.act) > CLOSE
+
+
+@pytest.mark.parametrize("network", [{"kind": "constant"}, {"kind": "mlp", "layers": 0}])
+def test_muon_needs_hidden_layers_that_follow_one_another(network: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"needs network\.kind=mlp with hidden layers"):
+        toy_learner("shac", {"horizon": 0, "optimiser": "muon", "network": network})
 
 
 def cost(sim: Simulator, policy: Any) -> float:

@@ -1,4 +1,4 @@
-"""Train PPO on ten hubs, score it on held-out days against rules and the certified optimum, and draw one of them."""
+"""Train PPO on two hubs, score it on held-out days against rules and the certified optimum, and draw one of them."""
 
 from __future__ import annotations
 

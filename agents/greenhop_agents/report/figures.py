@@ -121,7 +121,7 @@ def _map(ax: Axes, day: Day, places_deg: Array) -> None:
             path_effects=[withStroke(linewidth=2.5, foreground=PAPER)],
         )  # fmt: skip
     ax.set(xticks=[], yticks=[], title=f"{day.policy}: work done (size) and work moved (arrows)")
-    ax.margins(0.16, 0.13)
+    ax.margins(0.16, 0.13 if len(spots) > 3 else 0.3)  # room for labels, which few hubs have above and below all
     ax.spines[:].set_visible(False)
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field
@@ -25,6 +25,7 @@ from torch import Generator, Tensor, nn
 
 from greenhop.engines.price_follow import at, price_follow_rewards
 from greenhop.episode.simulator import Simulator
+from greenhop.errors import ConfigError
 from greenhop.scenario.config import Count, NonNegative, Positive
 from greenhop_agents.learners.actor_critic import ActorCritic, Tuned, check_graph
 from greenhop_agents.learners.algorithm import Agent
@@ -45,10 +46,12 @@ class ShacConfig(NativeOptions):
     """Discount per step; 1 judges an episode as a whole."""
     td_lambda: Annotated[float, Field(ge=0.0, le=1.0)] = 0.95
     """Mix of the critic's targets, from one step (0) to the rest of the window (1)."""
+    optimiser: Literal["adam", "muon"] = "adam"
+    """Of the actor's hidden matrices: Adam, or Muon, whose steps are orthogonal; all other weights follow Adam."""
     learning_rate: Positive = 2e-3
-    """Step size of the actor's Adam at the start."""
+    """Step size of the actor's optimiser at the start."""
     final_learning_rate: NonNegative = 2e-5
-    """Step size of the actor's Adam at the end, reached along half a cosine."""
+    """Step size of the actor's optimiser at the end, reached along half a cosine."""
     critic_learning_rate: Positive = 2e-3
     """Step size of the critic's Adam."""
     critic_epochs: Count = 4
@@ -86,6 +89,7 @@ class Shac(ActorCritic):
     averaged: Actor  # moving average of the actor's weights (Polyak and Juditsky, 1992): what is validated and kept
     target: nn.Module
     actor_optimiser: torch.optim.Optimizer
+    hidden_optimiser: torch.optim.Optimizer | None  # Muon, of what the actor's own then leaves alone
     critic_optimiser: torch.optim.Optimizer
     actor_rate: Tensor  # learning rates and the factor of the noise now: tensors, so that a CUDA graph can follow them
     critic_rate: Tensor
@@ -111,6 +115,8 @@ class Shac(ActorCritic):
         actor_rate, critic_rate, noise = torch.ones(3, device=device).unbind()
         on_gpu = device.type == "cuda"
         adam: dict[str, Any] = {"betas": (0.9, 0.95), "capturable": on_gpu, "foreach": on_gpu}
+        hidden = hidden_matrices(actor, config) if config.optimiser == "muon" else []
+        rest = [p for p in actor.parameters() if not any(p is matrix for matrix in hidden)]
         return cls(
             sim=sim,
             name=agent["name"],
@@ -120,7 +126,8 @@ class Shac(ActorCritic):
             averaged=deepcopy(actor),
             critic=critic,
             target=deepcopy(critic),
-            actor_optimiser=torch.optim.Adam(actor.parameters(), actor_rate, **adam),
+            actor_optimiser=torch.optim.Adam(rest, actor_rate, **adam),
+            hidden_optimiser=muon(hidden, actor_rate) if hidden else None,
             critic_optimiser=torch.optim.Adam(critic.parameters(), critic_rate, **adam),
             fleet=launch(sim, mine.stop - mine.start, seed, config.horizon or None, mine.start),
             step=ticker(sim, config.compile, derivative=True),
@@ -157,10 +164,11 @@ class Shac(ActorCritic):
 
     def optimisers(self) -> dict[str, Tuned]:
         """One for each."""
-        return {
+        own = {
             "actor": (self.actor_optimiser, self.actor_rate),
             "critic": (self.critic_optimiser, self.critic_rate),
         }
+        return own if self.hidden_optimiser is None else own | {"hidden": (self.hidden_optimiser, self.actor_rate)}
 
     def schedule(self, done: float) -> None:
         """Learning rates and noise fall along half a cosine."""
@@ -184,6 +192,23 @@ class Shac(ActorCritic):
         self.fleet = fleet
         self.update += 1
         return metrics | episode_metrics(self.sim.params.steps, window.reported)
+
+
+def hidden_matrices(actor: Actor, config: ShacConfig) -> list[nn.Parameter]:
+    """Weights of all layers but the last.
+
+    Raises:
+        ConfigError: a network that is no stack of layers, or an update as a CUDA graph.
+    """
+    if config.network.kind != "mlp" or not config.network.layers or config.graph:
+        raise ConfigError("agent.options.optimiser = 'muon' needs network.kind=mlp with hidden layers, and graph=false")
+    return [p for p in actor.mean.parameters() if p.ndim == 2][:-1]
+
+
+def muon(matrices: list[nn.Parameter], rate: Tensor) -> torch.optim.Optimizer:
+    """Muon (Jordan et al., 2024): momentum made orthogonal, in steps as large as Adam's (Liu et al., 2025)."""
+    step_size: Any = rate  # a tensor, as for Adam; torch's annotation knows numbers alone
+    return torch.optim.Muon(matrices, step_size, weight_decay=0.0, momentum=0.9, adjust_lr_fn="match_rms_adamw")
 
 
 def _reference(sim: Simulator, config: ShacConfig) -> Tensor:
@@ -275,7 +300,7 @@ def targets(agent: Shac, window: Window) -> Tensor:
 
 def update_actor(agent: Shac, objective: Tensor) -> Tensor:
     """One ascent step; returns the norm of the gradient before clipping. One that is not finite moves no weight."""
-    agent.actor_optimiser.zero_grad(set_to_none=True)
+    agent.actor.zero_grad(set_to_none=True)
     torch.autograd.backward(-objective)
     agent.team.mean_gradients(agent.actor.parameters())
     norm = nn.utils.clip_grad_norm_(agent.actor.parameters(), agent.config.max_grad_norm)
@@ -285,6 +310,8 @@ def update_actor(agent: Shac, objective: Tensor) -> Tensor:
             p.grad.copy_(torch.where(finite, p.grad, 0.0))
     agent.actor_rate.copy_(torch.where(finite, agent.actor_rate, 0.0))
     agent.actor_optimiser.step()
+    if agent.hidden_optimiser is not None:
+        agent.hidden_optimiser.step()
     follow(agent.averaged, agent.actor, 1.0 - agent.config.average)
     return norm
 
