@@ -201,7 +201,10 @@ def hidden_matrices(actor: Actor, config: ShacConfig) -> list[nn.Parameter]:
         ConfigError: a network that is no stack of layers, or an update as a CUDA graph.
     """
     if config.network.kind != "mlp" or not config.network.layers or config.graph:
-        raise ConfigError("agent.options.optimiser = 'muon' needs network.kind=mlp with hidden layers, and graph=false")
+        raise ConfigError(
+            "agent.options.optimiser = 'muon' needs network.kind=mlp with hidden layers, and graph=false; "
+            "else optimiser=adam learning_rate=2e-3"
+        )
     return [p for p in actor.mean.parameters() if p.ndim == 2][:-1]
 
 
