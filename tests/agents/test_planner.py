@@ -94,6 +94,21 @@ def test_without_futures_it_is_the_planner_itself() -> None:
 
 
 @pytest.mark.slow
+def test_several_processes_play_what_one_plays() -> None:
+    sim = build_simulator("pair2", "train", overrides=["episode.length_h=30", "years.train=1"])
+    found = []
+    for workers in (1, 2):
+        options = {"horizon_h": 6, "episodes": 2, "workers": workers}
+        learner = Planner.build(sim, {"name": "planner", "kind": "planner", "options": options}, 0)
+        told = [learner.learn_once(0.0), learner.learn_once(0.5)]
+        assert learner.futures is not None
+        found.append((learner.futures.tensors(), torch.stack([x["env/grid_energy_cny"] for x in told])))
+    for name, x in found[0][0].items():
+        torch.testing.assert_close(found[1][0][name], x, rtol=1e-6, atol=1e-4)
+    torch.testing.assert_close(found[1][1], found[0][1])
+
+
+@pytest.mark.slow
 def test_what_it_has_learnt_saves_money_in_days_it_has_not_seen(tmp_path: Path) -> None:
     """Six episodes of three days; the planner beside it has the same windows and forecasts."""
     options = ["agent.options.horizon_h=12", "agent.options.episodes=3", "+scenario.episode.length_h=72"]
