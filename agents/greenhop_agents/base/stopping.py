@@ -6,14 +6,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 TERMINATED = 143  # 128 + SIGTERM
 NOBODY_READS = 141  # 128 + SIGPIPE
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Terminated(KeyboardInterrupt):
@@ -31,21 +32,24 @@ def stop_of(number: int) -> type[KeyboardInterrupt]:
 
 
 @contextmanager
-def stops_held() -> Iterator[None]:
-    """Ctrl-C and SIGTERM are heard on leaving, so that nothing inside is left half done, such as a lock taken."""
-    if threading.current_thread() is not threading.main_thread():  # which alone hears signals
-        yield
-        return
-    came: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before = {number: old for number, old in before.items() if old not in (None, signal.SIG_IGN)}
-    for number in before:
-        signal.signal(number, lambda number, frame: came.append(number))
+def handled(by: Callable[[int, FrameType | None], object], numbers: Iterable[int]) -> Iterator[None]:
+    """Inside, these signals go to `by`; only in the main thread, which alone hears signals, does anything change."""
+    here = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, by) for number in numbers} if here else {}
     try:
         yield
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+@contextmanager
+def stops_held() -> Iterator[None]:
+    """Ctrl-C and SIGTERM are heard on leaving, so that nothing inside is left half done, such as a lock taken."""
+    came: list[int] = []
+    heard = [number for number in STOPS if signal.getsignal(number) not in (None, signal.SIG_IGN)]
+    with handled(lambda number, frame: came.append(number), heard):
+        yield
     if came:
         signal.raise_signal(came[0])
 
@@ -73,22 +77,18 @@ def stops_win() -> Iterator[None]:
 def quiet_end() -> Iterator[None]:
     """SIGTERM raises `Terminated` inside; either stop ends the process with one word, a closed pipe without any."""
     _asked.clear()
-    before: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():  # which alone hears signals
-        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, _stop)
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            before[signal.SIGINT] = signal.signal(signal.SIGINT, _stop)
-    try:
-        with stops_win():
-            yield
-        sys.stdout.flush()
-    except KeyboardInterrupt as stop:
-        said = str(stop) or ("terminated" if isinstance(stop, Terminated) else "interrupted")
-        sys.stderr.write(f"{said}\n")
-        raise SystemExit(exit_code(stop)) from None
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's own last flush is quiet too
-        raise SystemExit(NOBODY_READS) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else somebody hears it already
+    with handled(_stop, STOPS if ours else (signal.SIGTERM,)):
+        try:
+            with stops_win():
+                yield
+            sys.stdout.flush()
+        except KeyboardInterrupt as stop:
+            said = str(stop) or ("terminated" if isinstance(stop, Terminated) else "interrupted")
+            sys.stderr.write(f"{said}\n")
+            raise SystemExit(exit_code(stop)) from None
+        except BrokenPipeError:
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # so that Python's own last flush is quiet too
+            raise SystemExit(NOBODY_READS) from None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from greenhop_agents.base.stopping import stop_of
+from greenhop_agents.base.stopping import STOPS, handled, stop_of
 
 
 class Stop:
@@ -26,13 +25,5 @@ class Stop:
 def stop_on_interrupt() -> Iterator[Stop]:
     """Signals ask to stop instead of interrupting; only where signals can be handled (the main thread)."""
     stop = Stop()
-    try:
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:
+    with handled(stop, STOPS):
         yield stop
-        return
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
