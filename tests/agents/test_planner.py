@@ -37,7 +37,7 @@ def some_futures(episodes: int, seed: int = 0) -> Futures:
 
 def test_what_is_recorded_is_what_the_simulator_bills_by() -> None:
     sim, starts = sim_of("train"), [10, 90, 300]
-    found, told = record(sim, PriceFollow(), starts, CONFIG)
+    found, told = record(sim, PriceFollow(), CONFIG, starts)
     *_, last = walk(sim, PriceFollow(), torch.tensor(starts))
     start = sim.params.peak_start_mw.numpy()
     assert np.maximum(found.peak_mw[0], start) == pytest.approx(last.after.state.peak_mw.numpy(), rel=1e-6)
@@ -52,7 +52,7 @@ def test_what_is_recorded_is_what_the_simulator_bills_by() -> None:
 def test_a_later_record_of_the_same_episode_is_the_rest_of_an_earlier_one() -> None:
     sim = sim_of("train")
     walked = list(walk(sim, PriceFollow(), torch.tensor([10])))
-    found, _ = record(sim, PriceFollow(), [10], CONFIG)
+    found, _ = record(sim, PriceFollow(), CONFIG, [10])
     for step in (0, 30, 71):
         moved = walked[-1].after.state.owed_mwh - walked[step].before.state.owed_mwh
         assert found.owed_mwh[step, 0] == pytest.approx(moved[0].numpy(), abs=0.01)

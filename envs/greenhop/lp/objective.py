@@ -153,13 +153,13 @@ def _accounts(w: Window) -> dict[str, Column]:
             w.p.demand_fee_cny_per_mw[:, None] * share,
             0.0,
             _segments(w.free_peak_mw, rise),
-            np.broadcast_to(last, w.free_peak_mw.shape),
+            last,
         ),
         "short": Column(
             w.p.owed_price_cny_per_mwh[..., None] * share,
             0.0,
             _segments(w.free_owed_mwh, short_max_mwh(w)),
-            np.broadcast_to(last, w.free_owed_mwh.shape),
+            last,
         ),
         "reserve_short": Column(w.reserve_price_cny_per_mwh * w.span[:, None], 0.0, missing, implied=True),
     }

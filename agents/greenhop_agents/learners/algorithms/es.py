@@ -9,7 +9,7 @@ What it finds for a constant action and for a linear policy is what a network ha
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
@@ -59,7 +59,6 @@ class Es(Native):
     actor: Actor  # its weights are θ
     optimiser: torch.optim.Optimizer
     generator: Generator
-    update: int = field(default=0)
 
     @classmethod
     def build(
@@ -116,7 +115,6 @@ class Es(Native):
             p.grad = -torch.einsum("p,p...->...", rank, noise[name]) / (c.population * std)
         self.optimiser.param_groups[0]["lr"] = c.learning_rate * fall
         self.optimiser.step()
-        self.update += 1
         return {
             "train/std": reward.new_tensor(std),
             "train/best_of_generation": (reward.mean(1) - reward.mean()).max(),
@@ -149,7 +147,6 @@ class Es(Native):
             "actor": dict(self.actor.state_dict()),
             "optimiser": self.optimiser.state_dict(),
             "generator": self.generator.get_state(),
-            "update": self.update,
         }
 
     def take_up(self, state: Mapping[str, Any]) -> None:
@@ -157,7 +154,6 @@ class Es(Native):
         self.actor.load_state_dict(state["actor"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["generator"].cpu())
-        self.update = int(state["update"])
 
 
 def utilities(reward: Tensor) -> Tensor:

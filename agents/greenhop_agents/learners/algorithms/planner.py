@@ -9,9 +9,9 @@ remain linear programmes. The first update knows no futures and plays as `mpc` d
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, NamedTuple, Self
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -61,7 +61,6 @@ class Planner(Native):
     config: PlannerConfig
     generator: Generator
     futures: Futures | None = None
-    update: int = field(default=0)
 
     @classmethod
     def build(cls, sim: Simulator, agent: Agent, seed: int, team: Team = Team()) -> Self:  # noqa: B008 (frozen)
@@ -121,34 +120,22 @@ class Planner(Native):
         c = self.config
         starts = torch.randint(self.sim.bank.n_starts, (c.episodes,), generator=self.generator).tolist()
         parts = [starts[i :: c.workers] for i in range(min(c.workers, c.episodes))]
-        tasks = (Task(self.sim.scenario, part, self.name, c, self.futures) for part in parts)
-        play = _play if c.workers > 1 else lambda task: record(self.sim, self.policy(), task.starts, c)
-        played = [found for _, found in sorted(in_parallel(play, tasks, c.workers), key=lambda x: x[0])]
+        play = partial(record, self.sim) if c.workers == 1 else partial(_play, self.sim.scenario)
+        work = partial(play, self.policy(), c)
+        played = [found for _, found in sorted(in_parallel(work, iter(parts), c.workers), key=lambda x: x[0])]
         for new, _ in played:
             self.futures = new if self.futures is None else self.futures.and_later(new, c.memory)
-        self.update += 1
         return episode_metrics(self.sim.params.steps, torch.cat([told for _, told in played]).unsqueeze(0))
 
     def state(self) -> dict[str, Any]:
         """The futures and the random generator."""
-        return {"futures": self.weights(), "generator": self.generator.get_state(), "update": self.update}
+        return {"futures": self.weights(), "generator": self.generator.get_state()}
 
     def take_up(self, state: Mapping[str, Any]) -> None:
         """The next update is the one that would have been, but for float32 in what is remembered."""
         kept = state["futures"]
         self.futures = Futures.of(kept, self.config.season_days, self.config.futures) if kept else None
         self.generator.set_state(state["generator"].cpu())
-        self.update = int(state["update"])
-
-
-class Task(NamedTuple):
-    """Episodes to play elsewhere."""
-
-    scenario: ScenarioConfig
-    starts: list[int]
-    name: str
-    config: PlannerConfig
-    futures: Futures | None
 
 
 def planner(name: str, config: PlannerConfig, futures: Futures | None) -> Mpc:
@@ -156,17 +143,14 @@ def planner(name: str, config: PlannerConfig, futures: Futures | None) -> Mpc:
     return Mpc(name, MpcSettings(config.horizon_h, config.fine_h), futures=futures)
 
 
-def _play(task: Task) -> tuple[Futures, Tensor]:
-    sim = _simulator(task.scenario.model_dump_json())
-    return record(sim, planner(task.name, task.config, task.futures), task.starts, task.config)
+def _play(
+    scenario: ScenarioConfig, policy: Policy, config: PlannerConfig, starts: Sequence[int]
+) -> tuple[Futures, Tensor]:
+    """`record` in another process, which has no simulator yet."""
+    return record(build_simulator(scenario, "train"), policy, config, starts)
 
 
-@lru_cache(maxsize=1)
-def _simulator(scenario: str) -> Simulator:
-    return build_simulator(ScenarioConfig.model_validate_json(scenario), "train")
-
-
-def record(sim: Simulator, policy: Policy, starts: Sequence[int], config: PlannerConfig) -> tuple[Futures, Tensor]:
+def record(sim: Simulator, policy: Policy, config: PlannerConfig, starts: Sequence[int]) -> tuple[Futures, Tensor]:
     """Play one episode from each of `starts`: what followed every step, and `[B, len(REPORTED)]` means of a step."""
     peak, owed, told = [], [], []
     for walked in walk(sim, policy, torch.tensor(starts, device=sim.params.device)):
