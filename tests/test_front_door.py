@@ -86,6 +86,20 @@ def test_what_is_at_work_says_so_whenever_nothing_was_said_for_a_while(
             assert all(line.startswith(f"{title}: at work for ") for line in lines)
 
 
+def test_one_wait_of_several_works_is_not_silent_for_longer_than_one_work(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saying, "SILENCE_S", 0.4)
+    monkeypatch.setattr(saying, "EVERY_S", 0.2)
+    monkeypatch.setattr(saying, "log", logging.Logger("alone"))
+    monkeypatch.setattr(saying, "_ended_s", float("-inf"))  # no work of other tests is part of this wait
+    monkeypatch.setattr(saying, "_last_s", float("-inf"))
+    for title in ("importing", "making", "stepping"):
+        with saying.at_work(title):
+            time.sleep(0.3)
+    assert capsys.readouterr().err.startswith("making: at work for 1 s\n")
+
+
 def test_evaluate_gives_a_row_per_episode_and_the_bound_of_the_same_ones_lies_below() -> None:
     did, best = evaluate("stay", "pair2", overrides=DAY, episodes=2), bound("pair2", overrides=DAY, episodes=2)
     assert list(did.index) == list(best.index) == [0, 1]

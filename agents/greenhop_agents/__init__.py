@@ -19,7 +19,10 @@ __all__ = ["bound", "evaluate", "load_policy", "score"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from greenhop_agents import api
+    from greenhop.saying import at_work
+
+    with at_work("importing greenhop_agents"):
+        from greenhop_agents import api
 
     return getattr(api, name)
 

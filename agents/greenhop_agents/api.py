@@ -152,8 +152,7 @@ def _episodes(
     scenario: ScenarioConfig | str, overrides: Sequence[str], split: Split, episodes: int
 ) -> tuple[Simulator, NDArray[np.int64]]:
     """The simulator, and the starts of `episodes` episodes spread over its split."""
-    with at_work("making the simulator"):
-        sim = build_simulator(scenario, split, overrides=overrides)
+    sim = build_simulator(scenario, split, overrides=overrides)
     return sim, sim.bank.spread(episodes)
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from gymnasium.envs.registration import register
 
+from greenhop.saying import at_work
+
 if TYPE_CHECKING:
     from greenhop.communities.constrained import CostInfo, SixTuple
     from greenhop.communities.many_agents import aec_env, parallel_env
@@ -114,7 +116,8 @@ _HOME = {  # where a public name lives
 def __getattr__(name: str) -> Any:
     for module, names in _HOME.items():
         if name in names:
-            return getattr(import_module(module), name)
+            with at_work(f"importing {module}"):
+                return getattr(import_module(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -52,7 +52,7 @@ def test_no_year_is_held_while_the_next_one_is_made(tmp_path: Path, monkeypatch:
         made.append(ref(year))
         return year
 
-    monkeypatch.setattr("greenhop.world.year.generate_year", watched)
+    monkeypatch.setattr(bank, "generate_year", watched)
     scenario = load_scenario("pair2")
     bank.build_bank(scenario, shapes_of(scenario).params, "train", (0, 1, 2))
     assert len(made) == 3

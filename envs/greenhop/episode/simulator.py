@@ -26,6 +26,7 @@ from greenhop.errors import ConfigError
 from greenhop.physics.params import Params
 from greenhop.physics.state import Flows, Plan, Row
 from greenhop.physics.step import initial_state, step
+from greenhop.saying import at_work
 from greenhop.scenario.config import ScenarioConfig, Split
 from greenhop.scenario.find import load_scenario
 from greenhop.scenario.join import build_params, check_clock
@@ -159,7 +160,11 @@ def build_simulator(
     """
     config = scenario if isinstance(scenario, ScenarioConfig) else load_scenario(scenario, overrides)
     year_ids, device = checked_years(year_ids), usable_device(device)
-    with torch.inference_mode(False), torch.device("cpu"):  # whatever the caller has set
+    with (
+        at_work(f"making the simulator of {config.name}"),
+        torch.inference_mode(False),  # whatever the caller has set
+        torch.device("cpu"),
+    ):
         params, decoder, observer = shapes_of(config, dtype, device)
         bank, telemetry = build_bank(config, params, split, year_ids), build_telemetry(params, config)
         return Simulator(config, params, bank, decoder, observer, telemetry)

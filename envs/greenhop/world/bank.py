@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -22,9 +22,7 @@ from greenhop.scenario.config import SPLITS, ScenarioConfig, Split
 from greenhop.world import MADE_BY
 from greenhop.world.given import pack_checksum
 from greenhop.world.layout import RowLayout, row_layout, rows_ahead
-
-if TYPE_CHECKING:
-    from greenhop.world.year import WorldYear
+from greenhop.world.year import WorldYear, generate_year
 
 
 @dataclass(frozen=True)
@@ -140,8 +138,6 @@ def _packed(
     """Packed rows and arrivals `[N, R, K]` of a year, from the disk cache where they were made before."""
 
     def make() -> dict[str, NDArray[Any]]:
-        from greenhop.world.year import generate_year  # with scipy.signal, which takes a second to load
-
         say("making the world of %s, split %s, year %s; it is kept for next time", scenario.name, split, which)
         year = generate_year(scenario, split, year_id)
         return {"rows": pack_year(scenario, params, layout, year), "arrivals": year.arrivals_mwh}

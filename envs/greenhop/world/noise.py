@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import accumulate
 from math import exp, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.random import Generator
-from scipy.signal import lfilter
 
 from greenhop.arrays import Array
 from greenhop.scenario.geo import great_circle_km
@@ -25,11 +25,10 @@ NUGGET = 1e-6  # share of noise that two places never share, so that twins at on
 
 
 def ar1(white: Array, phi: float) -> Array:
-    """Stationary AR(1) of unit variance along the last axis: `x_t = φ·x_{t−1} + √(1−φ²)·w_t`, `x_0 = w_0`."""
+    """Stationary AR(1) of unit variance from independent normals: `x_t = φ·x_{t−1} + √(1−φ²)·w_t`, `x_0 = w_0`."""
     shock = white * np.sqrt(1.0 - phi * phi)
-    shock[..., 0] = white[..., 0]
-    out: Array = lfilter([1.0], [1.0, -phi], shock, axis=-1)
-    return out
+    shock[0] = white[0]
+    return np.array(list(accumulate(shock.tolist(), lambda last, new: new + phi * last)))  # scipy.signal loads a second
 
 
 def pulses(rng: Generator, rows: int, per_row: float, length: Array | None, mean_rows: float, height: Array) -> Array:
