@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 XVENV := .venv-extras
 XSTAMP := $(XVENV)/.installed
-XEXTRAS := dev,pettingzoo,mo,offline,torchrl,render,slurm
-XTESTS := tests/test_hub_agents.py tests/test_mo_env.py tests/test_datasets.py tests/test_torchrl_env.py tests/test_recipes.py
+XEXTRAS := dev,fast,pettingzoo,mo,offline,torchrl,render,slurm
+XTESTS := tests/test_toolchain.py tests/test_hub_agents.py tests/test_mo_env.py tests/test_datasets.py tests/test_torchrl_env.py tests/test_recipes.py
 
 # one thread per process: on a busy two-core machine more threads only wait for each other
 export OMP_NUM_THREADS ?= 1

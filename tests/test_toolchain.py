@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,46 @@ def test_a_compiler_that_cannot_be_run_is_none(
     assert str(path) in line
     with pytest.raises(CompilerError, match=r"compile=True needs a C\+\+ compiler.*my compiler.*compile=False"):
         HubEnv(sim=replace(day_sim("pair2")), compile=True)
+
+
+@needs_compiler
+def test_the_compiler_of_a_package_serves_where_none_is_installed(
+    named: Named, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = f'test "$1 $2" = "c++ -nostdlib++" || exit 9; shift 2; exec {REAL} "$@"'
+    package = tmp_path / "ziglang"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    Path(named(script)).rename(package / "zig")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("CXX")
+    monkeypatch.setenv("GREENHOP_COMPILE_TIMEOUT_S", "120")
+    monkeypatch.setattr(module, "COMPILERS", ())
+    assert compiler() == (str(package / "zig"), "c++", "-nostdlib++")
+    assert trouble() is None
+    assert list((tmp_path / "cache" / "machine_code").glob("*.so"))
+
+
+@pytest.mark.skipif(find_spec("ziglang") is None, reason="ziglang is not installed (greenhop[fast])")
+def test_zig_makes_machine_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = replace(day_sim("pair2"))
+    slow = HubEnv(sim=sim, compile=False)
+    monkeypatch.setenv("GREENHOP_CACHE", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(module, "COMPILERS", ())
+    fast = HubEnv(sim=replace(sim), compile=True)
+    for env in (slow, fast):
+        env.reset(seed=3)
+    action = np.full(sim.action_size, 0.3, dtype=np.float32)
+    assert np.isclose(slow.step(action)[1], fast.step(action)[1], rtol=1e-5)
+
+
+def test_where_nothing_is_installed_the_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(module, "COMPILERS", ("no such compiler",))
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    assert compiler() is None
+    assert str(trouble()).endswith("ziglang; install g++, or greenhop[fast] by pip)")
 
 
 def test_a_file_that_is_no_program_is_refused(named: Named) -> None:

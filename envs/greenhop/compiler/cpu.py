@@ -67,8 +67,8 @@ def machine_code(code: Code, lanes: int, dtype: torch.dtype) -> Bind:
         return found
     if not command:
         raise CompilerError(
-            f"compile=True needs a C++ compiler and found none ({toolchain.sought()}); install g++ or clang++, or name "
-            "one in CXX, or leave compile=False"
+            f"compile=True needs a C++ compiler and found none ({toolchain.sought()}); name one in CXX, or leave "
+            "compile=False"
         )
     with at_work("compiling machine code"), _alone(entry.folder, command):
         return _stored(entry, command) or _made(texts, command, entry)

@@ -1,7 +1,8 @@
 """The C++ compiler of this computer: which one, whether it works, and calling it so that it cannot hang.
 
-`CXX` names it as for make: a command, with arguments if need be (`ccache g++`, `g++ -O2`). Each call may take
-`GREENHOP_COMPILE_TIMEOUT_S` seconds.
+`CXX` names it as for make: a command, with arguments if need be (`ccache g++`, `g++ -O2`). Where none is installed,
+Zig's will do, which the extra `fast` brings along as a Python package. Each call may take `GREENHOP_COMPILE_TIMEOUT_S`
+seconds.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 from tempfile import TemporaryDirectory, TemporaryFile, gettempdir
@@ -24,16 +26,17 @@ from typing import IO, Any
 from greenhop.cache import Entry, key_of
 from greenhop.errors import CompilerError, ConfigError
 from greenhop.files import ENDING, sweep
-from greenhop.saying import say
+from greenhop.saying import at_work, say
 
 COMPILERS = ("g++", "clang++", "c++")
+ZIG = ("c++", "-nostdlib++")  # arguments; its C++ library takes a minute to build, and our texts use none of it
 FLAGS = (
     "-O1",  # -O2 compiles twice as long for the same speed
     "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native",
     "-fno-signed-zeros", "-ffinite-math-only", "-fno-trapping-math", "-ffp-contract=off", "-std=c++17", "-w", "-fPIC",
 )  # fmt: skip
 LIMIT_S = 120.0  # of one call: the largest takes some seconds, and the machine may be busy
-TRIAL_LIMIT_S = 20.0  # of each call of the trial, which takes a tenth of a second
+TRIAL_LIMIT_S = 20.0  # of each call of the trial, which takes a tenth of a second; Zig builds what it links first
 TRIAL = 'extern "C" int answer() { return 42; }\n'
 SHOWN = 300  # letters of what a compiler says
 
@@ -48,12 +51,23 @@ def compiler() -> tuple[str, ...] | None:
             first, *arguments = shlex.split(text)
             if path := which(first):
                 return path, *arguments
-    return None
+    return None if named else _packaged()
+
+
+def _packaged() -> tuple[str, ...] | None:
+    """Zig's compiler, where its Python package is installed."""
+    package = find_spec("ziglang")
+    if package is None or package.origin is None:
+        return None
+    path = which("zig", path=str(Path(package.origin).parent))
+    return (path, *ZIG) if path else None
 
 
 def sought() -> str:
-    """What `compiler` looked for."""
-    return os.environ.get("CXX", "").strip() or ", ".join(COMPILERS)
+    """What `compiler` looked for, and what would help."""
+    if named := os.environ.get("CXX", "").strip():
+        return f"CXX={named}"
+    return f"{', '.join(COMPILERS)}, ziglang; install g++, or greenhop[fast] by pip"
 
 
 def trouble() -> str | None:
@@ -72,8 +86,9 @@ def _trial(command: tuple[str, ...], stamp: tuple[int, int]) -> str | None:
     if entry.find():
         return None  # it worked once
     try:
-        with build_folder() as folder:
-            made = library([TRIAL], command, folder, min(TRIAL_LIMIT_S, limit_s()))
+        with at_work(f"trying {Path(command[0]).name}"), build_folder() as folder:
+            patience = limit_s() if command[1:] == ZIG else min(TRIAL_LIMIT_S, limit_s())
+            made = library([TRIAL], command, folder, patience)
             if opened(made, "answer", command)() != 42:
                 return f"{shlex.join(command)} made wrong code"
             with suppress(OSError):
