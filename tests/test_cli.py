@@ -486,6 +486,11 @@ def test_make_speed_writes_a_record_for_every_way_to_make_an_environment(script:
     assert_one_line(script("make_speed", "ids=[Pair3-v1]"), "ids", "Pair2-v1")
 
 
+def test_compare_refuses_what_it_does_not_know(script: Any) -> None:
+    assert_one_line(script("compare", "ids=[Pair3-v1]"), "ids", "Pair2-v1")
+    assert_one_line(script("compare", "batches=[0]"), "batches", "from 1")
+
+
 def test_speed_writes_a_record_per_scenario_batch_and_mode(script: Any, tmp_path: Path) -> None:
     quick = ("scenarios=[pair2]", "batches=[2]", "repetitions=1", "seconds=0.01")
     ended = script("speed", *quick, "modes=[eager_step,eager,eager_gradient]", "device=cpu", "json=out.json")

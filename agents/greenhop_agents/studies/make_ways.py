@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
 from time import perf_counter, process_time
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -45,14 +45,33 @@ class Way:
 
 
 @dataclass
-class _Running:
-    """An environment that was made, and how fast it was so far."""
+class Stepping:
+    """What steps, and how fast it was so far."""
 
-    way: Way
-    setup_s: float
     step: Callable[[], object]
-    close: Callable[[], object]
+    per_call: int  # environment steps of a call
+    clock: Callable[[], float] = process_time
     rates: list[float] = field(default_factory=list)
+
+
+def in_turn(running: Sequence[Stepping], seconds: float, repetitions: int) -> list[float]:
+    """Environment steps a second of each, all in turn for about `seconds`, `repetitions` times: medians."""
+    for _ in range(repetitions):
+        for r in running:
+            count, start = 0, r.clock()
+            while r.clock() - start < seconds:
+                r.step()
+                count += r.per_call
+            r.rates.append(count / (r.clock() - start))
+    return [median(r.rates) for r in running]
+
+
+class _Running(NamedTuple):
+    """An environment that was made."""
+
+    setup_s: float
+    stepping: Stepping
+    close: Callable[[], object]
 
 
 def ways(env_id: str, batches: Sequence[int], settings: dict[str, Any]) -> list[Way]:
@@ -101,18 +120,15 @@ def _tensors(env_id: str, settings: dict[str, Any], num_envs: int) -> TensorVect
 
 
 def measured(env_id: str, found: Sequence[Way], seconds: float, repetitions: int) -> list[Made]:
-    """Make all, then step each with one action for about `seconds`, in turn, `repetitions` times; medians count."""
+    """Make all, then step each with one action, in turn; medians count."""
     running = [_made(way) for way in found]
-    for _ in range(repetitions):
-        for r in running:
-            count, start = 0, r.way.clock()
-            while r.way.clock() - start < seconds:
-                r.step()
-                count += 1
-            r.rates.append(count * r.way.num_envs / (r.way.clock() - start))
+    rates = in_turn([r.stepping for r in running], seconds, repetitions)
     for r in running:
         r.close()
-    return [Made(env_id, r.way.name, r.way.num_envs, r.setup_s, median(r.rates)) for r in running]
+    return [
+        Made(env_id, way.name, way.num_envs, r.setup_s, rate)
+        for way, r, rate in zip(found, running, rates, strict=True)
+    ]
 
 
 def _made(way: Way) -> _Running:
@@ -122,11 +138,11 @@ def _made(way: Way) -> _Running:
     setup_s = perf_counter() - began
     if isinstance(env, TensorVectorEnv):
         zero = torch.zeros(env.num_envs, env.sim.action_size, device=env.sim.params.device)
-        return _Running(way, setup_s, partial(_tensors_on, env, zero), lambda: None)
+        return _Running(setup_s, Stepping(partial(_tensors_on, env, zero), way.num_envs, way.clock), lambda: None)
     batched = not isinstance(env, gym.Env)
     action = np.zeros((way.num_envs,) * batched + (env.action_space.shape or SHAPE)[-1:], dtype=np.float32)
     step = partial(env.step, action) if batched else partial(_step_on, env, action)
-    return _Running(way, setup_s, step, env.close)
+    return _Running(setup_s, Stepping(step, way.num_envs, way.clock), env.close)
 
 
 def _step_on(env: gym.Env[Any, Any], action: Any) -> None:
