@@ -194,3 +194,13 @@ def test_writers_killed_at_any_moment_leave_whole_entries(
         assert {f"{number:032x}" for number in done} <= set(kept)
         assert all(Entry("worlds", key, ".npz").find() for key in kept)
     assert not caplog.messages
+
+
+@posix
+def test_a_pipe_in_the_place_of_an_entry_is_not_waited_for(folder: Path) -> None:
+    assert fetch() == ["made"]
+    path = entry_of(folder)
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    assert fetch() == ["made"]
+    assert entry_of(folder).is_file()

@@ -505,3 +505,21 @@ def test_speed_writes_a_record_per_scenario_batch_and_mode(script: Any, tmp_path
     assert all(r["env_steps_per_s"] > 0 and r["floor_bytes"] > 0 for r in records)
     assert all(r["bytes_per_env_step"] > r["floor_bytes"] for r in records[:2])
     assert_one_line(script("speed", "modes=[fast]"), "modes", "eager")
+
+
+def test_odd_values_of_single_commands_are_one_line(script: Any) -> None:
+    assert_one_line(script("replay_jobs", "scenario=pair2-jobs", "start=1.5"), "start = 1.5", "whole number")
+    assert_one_line(script("replay_jobs", "scenario=pair2-jobs", "trace=absent"), "trace = 'absent' is no file")
+    assert_one_line(script("publish", "run=absent", "name=x", "others=3"), "others = 3", "list")
+    assert_one_line(script("publish", "name=x"), "run must be given", "publish.yaml")
+    assert_one_line(script("evaluate", "scenario=pair2", "policy=stay", "device=meta"), "meta", "allowed")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder that refuses files in its own way")
+def test_a_folder_that_takes_no_files_is_one_line(script: Any) -> None:
+    day = ("scenario=pair2", "scenario.episode.length_h=6", "episodes=1")
+    for command, *rest in (("evaluate", "policy=stay", "json=/proc/x"), ("bound", "prices=/proc/x.npz")):
+        ended = script(command, *day, *rest)
+        assert ended.code == 2
+        assert ended.err.splitlines()[-1].startswith("error: No such file or directory: /proc/")
+        assert "Traceback" not in ended.err

@@ -11,7 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from greenhop.files import ENDING, LEFT_BEHIND_S, draft_of, new_file, new_folder, sweep, write_json, write_text
+from greenhop.files import (
+    ENDING,
+    LEFT_BEHIND_S,
+    draft_of,
+    is_device,
+    new_file,
+    new_folder,
+    sweep,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -97,3 +108,33 @@ def test_only_old_drafts_are_swept(tmp_path: Path) -> None:
     os.utime(folder, (long_ago, long_ago))
     sweep(tmp_path)
     assert names(tmp_path) == sorted([f".young{ENDING}", f"visible{ENDING}", ".hidden"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and devices are those of POSIX")
+def test_a_link_is_followed_unless_it_shall_be_replaced(tmp_path: Path) -> None:
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_text("old")
+    link.symlink_to(real)
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+    write_bytes(link, b"own", through=False)
+    assert not link.is_symlink()
+    assert real.read_text() == "new"
+    assert names(tmp_path) == ["link", "real"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and devices are those of POSIX")
+def test_what_is_no_file_is_written_into_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_text(pipe, "through")
+        assert os.read(reader, 100) == b"through"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
+    assert names(tmp_path) == ["pipe"]
+    assert is_device(Path("/dev/null"))
+    assert not is_device(tmp_path / "absent")

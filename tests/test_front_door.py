@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import greenhop
 import greenhop_agents
@@ -170,3 +171,22 @@ def test_what_does_not_exist_is_a_config_error(wrong: dict[str, object]) -> None
     asked = {"policy": "stay", "scenario": "pair2", "overrides": DAY, "episodes": 1, **wrong}
     with pytest.raises(ConfigError):
         evaluate(**asked)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16, "meta"])
+def test_the_defaults_of_torch_that_a_caller_has_set_change_no_score(default: torch.dtype | str) -> None:
+    """Loading a policy builds its network, under torch's defaults."""
+
+    def cost() -> float:
+        return float(evaluate("pretrained/pair2-shac", "pair2", overrides=DAY, episodes=1)["cost_cny"].item())
+
+    expected = cost()
+    try:
+        if isinstance(default, str):
+            torch.set_default_device(default)
+        else:
+            torch.set_default_dtype(default)
+        assert cost() == expected
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)

@@ -229,6 +229,33 @@ def test_a_reader_that_goes_away_makes_no_noise(tmp_path: Path, command: list[st
     assert process.returncode == 141
 
 
+def test_a_reader_of_the_list_that_goes_away_makes_no_noise(tmp_path: Path) -> None:
+    """Rich, which prints it, has an end of its own for closed pipes."""
+    with running(tmp_path, "-c", CONSOLE, "list") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+    assert process.returncode == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("command", ["list", "train --help"])
+def test_a_full_disk_behind_stdout_is_one_line(tmp_path: Path, command: str) -> None:
+    line = f"{sys.executable} -c '{CONSOLE}' {command} > /dev/full"
+    ended = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.stderr.splitlines()[-1] == "error: No space left on device: standard output"
+    assert "Traceback" not in ended.stderr
+    assert ended.returncode == 2
+
+
+def test_the_console_command_guards_its_imports(tmp_path: Path) -> None:
+    """Before Ctrl-C is heard, nothing is imported that takes a tenth of a second."""
+    code = "import sys, greenhop_agents.commands.main; print({'gymnasium', 'numpy', 'greenhop'} & set(sys.modules))"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ended.stdout == "set()\n"
+
+
 @pytest.mark.parametrize("after_s", [0.3, 0.6, 1.0, 1.5, 2.5])
 def test_an_interrupt_while_modules_are_imported_is_quiet(tmp_path: Path, after_s: float) -> None:
     command = [str(SCRIPTS / "bound.py"), "scenario=pair2", "scenario.episode.length_h=24", "episodes=64"]
@@ -243,6 +270,7 @@ def test_an_interrupt_while_modules_are_imported_is_quiet(tmp_path: Path, after_
     assert said.endswith("interrupted\n")
 
 
+CONSOLE = "from greenhop_agents.commands.main import main; main()"
 IMPORTING = """
 import runpy, sys
 from greenhop_agents.commands import main  # what comes before cannot be guarded

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from greenhop.devices import plain_torch
 from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.saying import at_work
 from greenhop.scenario.config import ScenarioConfig, Split
@@ -28,6 +29,7 @@ REFERENCE = "price_follow"  # what scores 0
 Agent = str | Path | Policy | Act
 
 
+@plain_torch()
 def load_policy(name: str | Path, sim: Simulator) -> Policy:
     """A policy by its name, or that of a trained agent from its run folder.
 
@@ -42,6 +44,7 @@ def load_policy(name: str | Path, sim: Simulator) -> Policy:
     return find_policy(str(name), sim)
 
 
+@plain_torch()
 def evaluate(
     policy: Agent,
     scenario: ScenarioConfig | str = "hub10",
@@ -75,6 +78,7 @@ def evaluate(
     return pd.DataFrame([e.as_row() for e in done]).set_index("episode")
 
 
+@plain_torch()
 def bound(
     scenario: ScenarioConfig | str = "hub10",
     *,
@@ -106,6 +110,7 @@ def bound(
     return pd.DataFrame([b.as_row() for b in found]).set_index("episode")
 
 
+@plain_torch()
 def score(
     policy: Agent,
     scenario: ScenarioConfig | str = "hub10",

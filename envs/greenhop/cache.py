@@ -34,7 +34,9 @@ log = logging.getLogger(__name__)
 KEPT_FILES = 256  # oldest entries beyond this many are deleted
 OWN, OWN_FILE = 0o700, 0o600  # permissions of folders and entries
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-NO_LINKS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+NO_LINKS = os.O_RDONLY
+for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # a pipe in its place is not waited for
+    NO_LINKS |= getattr(os, _flag, 0)
 DIGITS = 32  # of a digest in a name
 
 
@@ -135,7 +137,7 @@ class Entry:
         if not _is_ours(self.folder):
             raise PermissionError(f"{self.folder} belongs to another user")
         path = self.folder / f"{self.key}-{self._digest(data)}{self.suffix}"
-        write_bytes(path, data, OWN_FILE)
+        write_bytes(path, data, OWN_FILE, through=False)
         for other in self.folder.glob(f"{self.key}-*{self.suffix}"):
             if other != path:
                 other.unlink(missing_ok=True)

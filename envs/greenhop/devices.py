@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -20,6 +22,21 @@ def usable_device(given: Any, allowed: str = "cpu, cuda") -> torch.device:
     try:
         if not isinstance(given, str | torch.device):
             raise TypeError("no name of a device")
-        return torch.empty(0, device=given).device
+        found = torch.empty(0, device=given).device
+        if found.type == "meta":
+            raise TypeError("it holds no numbers")
+        return found
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ConfigError(f"device = {given!r}: {one_line(error)}; allowed: {allowed}") from None
+
+
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """Inside, torch's defaults are its own: float32 on the CPU, whatever the caller has set."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(before)

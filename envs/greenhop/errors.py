@@ -42,5 +42,5 @@ def nearest(word: str, allowed: Iterable[str], cutoff: float = 0.6) -> str:
         allowed: what could have been.
         cutoff: least likeness, 0 to 1.
     """
-    close = get_close_matches(word, list(allowed), n=1, cutoff=cutoff)
+    close = get_close_matches(word, [other for other in allowed if other != word], n=1, cutoff=cutoff)
     return f"; did you mean {close[0]}?" if close else ""

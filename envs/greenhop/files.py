@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,16 +23,22 @@ OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) |
 
 
 @contextmanager
-def new_file(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+def new_file(path: Path, mode: int = 0o666, through: bool = True) -> Iterator[BinaryIO]:
     """A file to write in; it takes the place of `path` when the block ends, and vanishes where the block fails.
 
     Args:
         path: in a folder that exists.
         mode: permissions, less those that the process masks.
+        through: a link is followed, and into a device or pipe is written as it is; else either is replaced.
 
     Raises:
         OSError: it cannot be written.
     """
+    if through and is_device(path):
+        with path.open("ab") as device:
+            yield device
+        return
+    path = path.resolve() if through else path
     draft = draft_of(path)
     handle = os.open(draft, OPEN_NEW, mode)
     try:
@@ -70,9 +77,17 @@ def new_folder(path: Path) -> Iterator[Path]:
     flush_folder(path.parent)
 
 
-def write_bytes(path: Path, data: bytes | memoryview, mode: int = 0o666) -> None:
+def is_device(path: Path) -> bool:
+    """Whether a name stands for a device, a pipe or what else is no file to be replaced, `/dev/stdout` among them."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode) or path.absolute().is_relative_to("/dev")
+    except OSError:
+        return False
+
+
+def write_bytes(path: Path, data: bytes | memoryview, mode: int = 0o666, through: bool = True) -> None:
     """Write a file whole or not at all; see `new_file`."""
-    with new_file(path, mode) as file:
+    with new_file(path, mode, through) as file:
         file.write(data)
 
 

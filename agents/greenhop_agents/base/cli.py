@@ -18,7 +18,7 @@ from textwrap import indent
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from greenhop.errors import ConfigError, GreenhopError, one_line
@@ -32,9 +32,11 @@ from greenhop_agents.base.stopping import quiet_end, stops_win
 
 USER_ERROR = 2
 UNUSABLE = {  # what a disk or folder of the user's can answer
-    getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "ENOTDIR", "EISDIR", "ENAMETOOLONG", "EIO")
-    if hasattr(errno, name)
+    getattr(errno, name, None)
+    for name in (
+        *("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM"),
+        *("ENOENT", "ENOTDIR", "EISDIR", "ENAMETOOLONG"),
+    )
 }
 FILES = ("json", "csv", "replay")  # keys that name a file to write
 OWN_FILE = "scenario=path/to/own.yaml takes a file of your own; scenario.KEY=VALUE sets any key of its schema."
@@ -182,11 +184,12 @@ class _Said(logging.Handler):
 
 
 def _say_what_takes_long() -> None:
-    """The environments' log on stderr."""
-    logger = logging.getLogger("greenhop")
-    if not any(isinstance(handler, _Said) for handler in logger.handlers):
-        logger.addHandler(_Said())
-    logger.setLevel(logging.INFO)
+    """What environments and agents log, on stderr."""
+    for package in ("greenhop", "greenhop_agents"):
+        logger = logging.getLogger(package)
+        if not any(isinstance(handler, _Said) for handler in logger.handlers):
+            logger.addHandler(_Said())
+        logger.setLevel(logging.INFO)
 
 
 @contextmanager
@@ -271,6 +274,8 @@ def checked_settings(config: DictConfig, config_name: str) -> DictConfig:
     """
     try:
         own = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key} must be given; in {config_name}.yaml") from None
     except OmegaConfBaseException as error:
         raise ConfigError(f"{one_line(error)}; in {config_name}.yaml") from None
     checked = check_shared(own, f"{config_name}.yaml").model_dump(by_alias=True, exclude_unset=True)

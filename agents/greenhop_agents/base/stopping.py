@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -14,6 +15,8 @@ from typing import NoReturn
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 TERMINATED = 143  # 128 + SIGTERM
 NOBODY_READS = 141  # 128 + SIGPIPE
+UNWRITTEN = 2  # as a user's error
+NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EIO)
 STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -87,8 +90,17 @@ def quiet_end() -> Iterator[None]:
             said = str(stop) or ("terminated" if isinstance(stop, Terminated) else "interrupted")
             sys.stderr.write(f"{said}\n")
             raise SystemExit(exit_code(stop)) from None
-        except BrokenPipeError:
+        except SystemExit as end:
+            if isinstance(end.__context__, BrokenPipeError):  # as Rich ends it
+                raise SystemExit(NOBODY_READS) from None
+            raise
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError) and error.errno not in NO_ROOM:
+                raise
             os.dup2(
                 os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
             )  # so that Python's own last flush is quiet too
-            raise SystemExit(NOBODY_READS) from None
+            if isinstance(error, BrokenPipeError):
+                raise SystemExit(NOBODY_READS) from None
+            sys.stderr.write(f"error: {error.strerror}: {error.filename or 'standard output'}\n")
+            raise SystemExit(UNWRITTEN) from None

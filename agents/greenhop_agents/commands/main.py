@@ -1,6 +1,6 @@
 """The console command `greenhop`: finds the command that is asked for and hands the rest of the line to it.
 
-Everything else is imported where it is needed, so that `greenhop --help` answers at once.
+Everything else is imported where it is needed, so that `greenhop --help` answers at once and Ctrl-C is heard quietly.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from greenhop import __version__
-from greenhop.errors import nearest
-from greenhop.saying import at_work
 from greenhop_agents import commands
 from greenhop_agents.base.stopping import quiet_end
 
@@ -44,8 +41,12 @@ def _answer(asked: str, *rest: str) -> None:
     if asked in ("--help", "-h", "help"):
         print(usage())
     elif asked == "--version":
+        from greenhop import __version__
+
         print(f"greenhop {__version__}")
     elif asked == "list":
+        from greenhop.saying import at_work
+
         with at_work("greenhop list"):
             from greenhop_agents.commands.inventory import print_inventory
 
@@ -85,6 +86,7 @@ def module_of(asked: str) -> str:
     if asked in known.values():
         return asked
     if asked not in known:
+        from greenhop.errors import nearest
         from greenhop_agents.base.cli import USER_ERROR
 
         hint = nearest(asked, known)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+
+from greenhop.errors import ConfigError
 
 
 def main(config: DictConfig) -> None:
@@ -13,6 +15,8 @@ def main(config: DictConfig) -> None:
 
     from greenhop_agents.shelf.pretrained import PREFIX, publish
 
+    if not OmegaConf.is_list(config.others):
+        raise ConfigError(f"others = {config.others!r} must be a list of run folders")
     others = [Path(str(other)) for other in config.others]
     path = publish(Path(str(config.run)), str(config.name), others, Path(config.folder) if config.folder else None)
     size = path.stat().st_size / 1024

@@ -88,6 +88,8 @@ def _work(config: DictConfig) -> tuple[Simulator, JobTable, int, list[str]]:
     given = _checked(Trace, {key: config[key] for key in ("trace", "layout", "options")}, "replay_jobs.yaml")
     drawn = _checked(JobStatistics, config.drawn, "replay_jobs.yaml: drawn")
     options = _checked(TraceOptions, config.as_jobs, "replay_jobs.yaml: as_jobs")
+    if config.start is not None and type(config.start) is not int:
+        raise ConfigError(f"start = {config.start!r} must be a whole number, or null")
     if given.trace is None:
         sim = build_simulator(scenario, config.split, year_ids=[config.year], dtype=torch.float64)
         start = config.start if config.start is not None else sim.bank.n_starts // 2
@@ -111,6 +113,8 @@ def _traced(config: DictConfig, given: Trace, options: Any) -> tuple[Simulator, 
     layouts = {name.removeprefix(LAYOUT_PREFIX): layout for name, layout in JOBS.items()}
     if given.layout not in layouts:
         raise ConfigError(f"layout = {given.layout!r} is unknown; allowed: {', '.join(layouts)}")
+    if not given.trace.is_file():
+        raise ConfigError(f"trace = {str(given.trace)!r} is no file")
     try:
         read = layouts[given.layout].run(given.trace, given.options)
     except ValidationError as error:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from greenhop.arrays import Array
 from greenhop.episode.simulator import Simulator
 from greenhop.errors import ConfigError
+from greenhop.files import new_file
 from greenhop.lp.bound import bound
 from greenhop.lp.solve import Options
 from greenhop.physics.params import Params
@@ -40,7 +41,8 @@ def save_prices(sim: Simulator, start: int, options: Options, path: str) -> None
     duals = bound(*episode_window(sim, start), options).duals
     if Path(path).suffix == ".npz":
         named: Mapping[str, Any] = {**duals, "regions": np.array(sim.params.regions), "dt_h": np.array(sim.params.dt_h)}
-        np.savez(path, **named)
+        with new_file(Path(path)) as file:
+            np.savez(file, **named)
         return
     with matplotlib.rc_context(STYLE):
         draw_prices(panels(duals, sim.params), sim.params.dt_h, sim.scenario.name).savefig(path, dpi=150)
