@@ -69,7 +69,7 @@ def test_episodes_end_by_termination_only_after_exactly_their_length() -> None:
 
 
 def test_info_names_every_quantity_with_its_unit_and_stays_small() -> None:
-    env = HubEnv(sim=day_sim("hub10"))
+    env = HubEnv(sim=day_sim("hub10"), reward="bill")
     env.reset(seed=0)
     for action in actions_of(env, 24):
         _, reward, _, _, info = env.step(action)

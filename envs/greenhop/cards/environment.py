@@ -240,11 +240,13 @@ def _reward(s: Described) -> str:
     rows = [(f"`{name}_cny`", COSTS[name], "yes" if name in CONSTRAINT_TERMS else "") for name in COST_TERMS]
     scale = f"{s.shapes.params.cost_scale_cny:,.0f}"
     text = paragraph(
-        "`−Σ cost terms / cost_scale_cny` of the step: about −1 a step for a network that buys its mean load at flat",
-        f"prices (`cost_scale_cny` of `{EXAMPLE}`: {scale}). The terms telescope, so their sum",
-        "over an episode is the bill. `info` of every step holds each term in CNY and the quantities",
-        f"{', '.join(f'`{name}`' for name in QUANTITIES)}. `reward='accrual'` books work at its terminal price when it",
-        "arrives and credits it when it is served, and stored energy alike; `baseline` pays what is earned beyond the",
+        "`reward='bill'` is `−Σ cost terms / cost_scale_cny` of the step: about −1 a step for a network that buys its",
+        f"mean load at flat prices (`cost_scale_cny` of `{EXAMPLE}`: {scale}). The terms telescope, so their sum",
+        "over an episode is the bill. `reward='accrual'`, the default, books work at its terminal price when it",
+        "arrives and credits it when it is served, and stored energy alike: an episode adds up to minus its bill and a",
+        "number known at its start, the best policy is the same, and stock learners, which discount, learn more in it.",
+        "`info` of every step holds each term of the bill in CNY and the quantities",
+        f"{', '.join(f'`{name}`' for name in QUANTITIES)}. `baseline` pays what is earned beyond the",
         "mean of the others of a `group`, or beyond `price_follow`.",
         "`greenhop.physics.rewards.constraint_cost` returns the terms marked as constraints in units of the reward,",
         "for constrained learners.",

@@ -37,8 +37,8 @@ class HubAgents(ParallelEnv[str, NDArray[np.float32], NDArray[Any]]):
 
     * Observation: float32 `[V]`, the same size for every hub, see `greenhop.gym.hub_views.HubViews`.
     * Action: float32 `[M]` in −1…1, the hub's bids for its work, its stores and its meter; zero follows prices.
-    * Reward: `shared`, what `HubEnv` pays, to every agent; or `own`, minus what the hub pays, which add up to it: who
-      sends data pays for them, and what is left at the end is billed where it is (`greenhop.physics.shares`).
+    * Reward: `shared`, what `HubEnv` pays as `bill`, to every agent; or `own`, minus what the hub pays, which add up to
+      it: who sends data pays for them, and what is left at the end is billed where it is (`greenhop.physics.shares`).
     * Termination: of all agents at once, after `sim.params.steps` steps, as in `HubEnv`.
     * State: `state()`, the observation of the whole network; `env.sim` holds the pure functions.
 

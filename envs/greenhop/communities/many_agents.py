@@ -56,6 +56,7 @@ def parallel_env(
         device=device,
         render_mode=render_mode,
         compile=compile,
+        reward="bill",  # which those of single hubs add up to
         baseline=baseline,
         sim=sim,
     )

@@ -55,7 +55,7 @@ class TorchRLEnv(EnvBase):
         seed: int = 0,
         *,
         machine_code: bool | None = None,
-        reward: RewardKind = "bill",
+        reward: RewardKind = "accrual",
         baseline: Baseline = "none",
         group_size: int = 1,
     ) -> None:

@@ -30,7 +30,9 @@ class HubEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
 
     * Observation: float32 `[O]`, named by `sim.observer.parts`.
     * Action: float32 `[A]` in −1…1, named by `sim.decoder.parts`; zero follows prices.
-    * Reward: minus the step's cost in units of `sim.params.cost_scale_cny`; `reward` and `baseline` choose others.
+    * Reward: `accrual`, minus the step's cost with work booked when it arrives, in units of
+      `sim.params.cost_scale_cny`: over an episode minus the bill, and a number known at its start; `reward` and
+      `baseline` choose others.
     * Termination: after `sim.params.steps` steps, the last of which prices what it leaves; with
       `episode.terminal=false` it does not, and the episode is truncated instead.
     * State: `sim.begin`, `sim.act` (pure functions of tensors).
@@ -69,7 +71,7 @@ class HubEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         render_mode: str | None = None,
         max_episode_steps: int | None = None,
         compile: bool | None = None,
-        reward: RewardKind = "bill",
+        reward: RewardKind = "accrual",
         baseline: Baseline = "none",
         sim: Simulator | None = None,
     ) -> None:

@@ -55,7 +55,7 @@ class Pay:
 
     sim: Simulator
     price_follow: Callable[[Simulator, RewardKind], Tensor]
-    reward: RewardKind = "bill"
+    reward: RewardKind = "accrual"
     baseline: Baseline = "none"
     group_size: int = 1
 

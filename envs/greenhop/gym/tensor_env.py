@@ -57,7 +57,7 @@ class TensorVectorEnv:
         *,
         compile: bool | None = False,
         group_size: int = 1,
-        reward: RewardKind = "bill",
+        reward: RewardKind = "accrual",
         baseline: Baseline = "none",
         threads: int | None = None,
     ) -> None:

@@ -28,7 +28,9 @@ class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
 
     * Observation: float32 `[num_envs, O]`, named by `sim.observer.parts`.
     * Action: float32 `[num_envs, A]` in −1…1, named by `sim.decoder.parts`; zero follows prices.
-    * Reward: minus the step's cost in units of `sim.params.cost_scale_cny`; `reward` and `baseline` choose others.
+    * Reward: `accrual`, minus the step's cost with work booked when it arrives, in units of
+      `sim.params.cost_scale_cny`: over an episode minus the bill, and a number known at its start; `reward` and
+      `baseline` choose others.
     * Termination: after `sim.params.steps` steps, the last of which prices what it leaves; with
       `episode.terminal=false` it does not, and episodes are truncated instead.
     * State: `sim.begin`, `sim.act` (pure functions of tensors).
@@ -82,7 +84,7 @@ class HubVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         compile: bool | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         group_size: int = 1,
-        reward: RewardKind = "bill",
+        reward: RewardKind = "accrual",
         baseline: Baseline = "none",
         threads: int | None = None,
         sim: Simulator | None = None,

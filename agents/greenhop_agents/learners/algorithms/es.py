@@ -139,7 +139,8 @@ class Es(Native):
 
     @cached_property
     def _envs(self) -> TensorVectorEnv:
-        return TensorVectorEnv(self.sim, self.config.population * self.config.episodes, compile=self.config.compile)
+        size = self.config.population * self.config.episodes
+        return TensorVectorEnv(self.sim, size, compile=self.config.compile, reward="bill")
 
     def state(self) -> dict[str, Any]:
         """θ, the optimiser's moments, the random generator."""

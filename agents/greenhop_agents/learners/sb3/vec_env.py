@@ -43,7 +43,7 @@ class HubVecEnv(VecEnv):
         seed: int = 0,
         *,
         group_size: int = 1,
-        reward: RewardKind = "bill",
+        reward: RewardKind = "accrual",
         baseline: Baseline = "none",
     ) -> None:
         self.sim = sim
