@@ -128,7 +128,7 @@ def test_pettingzoos_render_test_passes() -> None:
 @needs_pettingzoo
 @pytest.mark.parametrize("scenario", ["pair2", "tri3"])
 def test_hubs_together_live_the_episode_of_the_single_agent(scenario: str) -> None:
-    env, alone = env_of(scenario, reward="own"), HubEnv(scenario, **TEN_HOURS)
+    env, alone = env_of(scenario, reward="own"), HubEnv(scenario, reward="bill", **TEN_HOURS)
     obs, _ = env.reset(seed=3)
     whole, _ = alone.reset(seed=3)
     rng = np.random.default_rng(0)
@@ -149,7 +149,7 @@ def test_hubs_together_live_the_episode_of_the_single_agent(scenario: str) -> No
 
 @needs_pettingzoo
 def test_a_shared_reward_is_everybodys() -> None:
-    env, alone = env_of(), HubEnv("pair2", **TEN_HOURS)
+    env, alone = env_of(), HubEnv("pair2", reward="bill", **TEN_HOURS)
     env.reset(seed=3)
     alone.reset(seed=3)
     still = {hub: np.zeros(env.views.bids, dtype=np.float32) for hub in env.agents}

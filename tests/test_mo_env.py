@@ -19,7 +19,7 @@ needs_mo = pytest.mark.skipif(find_spec("mo_gymnasium") is None, reason="MO-Gymn
 
 
 def test_the_vector_is_of_the_same_physics() -> None:
-    env, alone = HubMOEnv("pair2", **DAY), HubEnv("pair2", **DAY)
+    env, alone = HubMOEnv("pair2", **DAY), HubEnv("pair2", reward="bill", **DAY)
     obs, _ = env.reset(seed=1)
     whole, _ = alone.reset(seed=1)
     units, rng = np.array(list(env.reward_units.values())), np.random.default_rng(0)
@@ -61,7 +61,7 @@ def test_mo_gymnasium_makes_scalarises_and_normalises_it() -> None:
     from mo_gymnasium.wrappers import LinearReward, MORecordEpisodeStatistics
 
     env = mo.make("greenhop:Pair2MO-v1", **DAY)
-    plain = gym.make("greenhop:Pair2-v1", **DAY)
+    plain = gym.make("greenhop:Pair2-v1", reward="bill", **DAY)
     scalar = LinearReward(env, weight=np.array([1.0, 0.0, 0.0, 0.0]))
     scalar.reset(seed=4)
     plain.reset(seed=4)
