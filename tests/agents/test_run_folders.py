@@ -15,17 +15,18 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
 from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ConfigError
 from greenhop.files import ENDING
 from greenhop.scenario.find import config_dir
+from greenhop.scenario.plain_yaml import load_yaml
 from greenhop_agents.learners.checkpoint import LATEST, load_checkpoint, save_checkpoint
 from greenhop_agents.learners.weights import DIGESTS, FACTS, POLICY, as_bytes, digest, load_weights, save_policy
 from greenhop_agents.shelf.beginning import alone_in, is_learnt
-from greenhop_agents.shelf.runs import facts_of, load_policy
+from greenhop_agents.shelf.runs import CONFIG, facts_of, load_policy
 from greenhop_agents.training.train import resumed, train
 from tests.killing import kill_often
 
@@ -188,6 +189,18 @@ def test_the_same_command_begins_a_run_anew_that_was_cut_short(
     train(config_of(cut_short), ignore)
     assert is_learnt(cut_short)
     assert any("begins anew" in message for message in caplog.messages)
+
+
+def test_a_run_of_a_benchmark_is_evaluated_as_the_command_says(tmp_path: Path) -> None:
+    """It has no evaluation of its own: a benchmark evaluates in jobs apart."""
+    folder = tmp_path / "run"
+    train(config_of(folder), ignore)
+    kept = load_yaml(folder / CONFIG)
+    del kept["evaluation"]
+    (folder / CONFIG).write_text(OmegaConf.to_yaml(OmegaConf.create(kept)))
+    asked = resumed(config_of(tmp_path / "other", f"resume={folder}", "evaluation.episodes=3"))
+    assert asked.evaluation.episodes == 3
+    assert asked.output == str(folder)
 
 
 def test_resuming_begins_a_run_anew_that_was_cut_short(cut_short: Path, caplog: pytest.LogCaptureFixture) -> None:

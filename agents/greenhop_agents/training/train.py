@@ -100,6 +100,7 @@ def resumed(config: DictConfig) -> DictConfig:
         raise ConfigError(f"resume = {str(folder)!r} is no run folder ({one_line(error)})") from None
     if not isinstance(kept, DictConfig) or "agent" not in kept:
         raise ConfigError(f"resume = {str(folder)!r} is no run folder: config.yaml names no agent")
+    kept = OmegaConf.merge({"evaluation": config.get("evaluation")}, kept)  # a benchmark's runs have none of their own
     if not is_learnt(folder):  # begin anew, which `start_run` says
         return OmegaConf.merge(kept, {"resume": None, "output": str(folder), "json": config.json})  # type: ignore[return-value]
     if not find_algorithm(kept.agent.kind).resumable:
