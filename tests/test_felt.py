@@ -13,6 +13,7 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
+from greenhop import saying
 from greenhop.episode.simulator import Simulator, build_simulator
 from greenhop.errors import ConfigError
 from greenhop.lp.solve import Options
@@ -35,6 +36,7 @@ def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
     def call(*arguments: str) -> tuple[int, str, str]:
         GlobalHydra.instance().clear()
+        monkeypatch.setattr(saying, "_ended_s", float("-inf"))  # no work of other tests is part of its wait
         monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
         code: Any = 0
         try:

@@ -32,6 +32,7 @@ def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
     def call(*arguments: str) -> tuple[int, str, str]:
         GlobalHydra.instance().clear()
+        monkeypatch.setattr(saying, "_ended_s", float("-inf"))  # no work of other tests is part of its wait
         monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
         code: Any = 0
         try:
