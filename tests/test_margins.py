@@ -14,6 +14,7 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
+from greenhop import saying
 from greenhop_agents.scoring.bounds import EpisodeBound, episode_bounds
 from greenhop_agents.studies import margins as module
 from greenhop_agents.studies.margins import MarginsConfig, random_actions, scenario_margins, scenarios_of
