@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from greenhop_agents.studies import peers
-from greenhop_agents.studies.make_ways import Stepping, in_turn
+from greenhop_agents.studies.turns import Stepping, in_turn
 
 
 def test_all_are_stepped_in_turn_and_medians_count() -> None:

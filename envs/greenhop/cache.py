@@ -34,9 +34,8 @@ log = logging.getLogger(__name__)
 KEPT_FILES = 256  # oldest entries beyond this many are deleted
 OWN, OWN_FILE = 0o700, 0o600  # permissions of folders and entries
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-NO_LINKS = os.O_RDONLY
-for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # a pipe in its place is not waited for
-    NO_LINKS |= getattr(os, _flag, 0)
+NO_LINKS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # for the writer of a pipe that lies in the place of an entry
 DIGITS = 32  # of a digest in a name
 
 
@@ -157,7 +156,7 @@ class Entry:
         Raises:
             OSError: it cannot be read, or is not to be trusted.
         """
-        with os.fdopen(os.open(path, NO_LINKS), "rb") as file:
+        with os.fdopen(os.open(path, NO_LINKS | NO_WAIT), "rb") as file:
             facts = os.fstat(file.fileno())
             if not stat.S_ISREG(facts.st_mode):
                 raise OSError("no plain file")

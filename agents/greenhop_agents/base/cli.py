@@ -28,15 +28,15 @@ from greenhop.scenario.config import Count, Positive, ScenarioConfig, Split, des
 from greenhop.scenario.find import config_dir
 from greenhop.scenario.limits import Limited, Name
 from greenhop_agents.base.overrides import choices, prepare, where_of
-from greenhop_agents.base.stopping import quiet_end, stops_win
+from greenhop_agents.base.stopping import USER_ERROR, quiet_end, stops_win
 
-USER_ERROR = 2
 UNUSABLE = {  # what a disk or folder of the user's can answer
-    getattr(errno, name, None)
+    getattr(errno, name)
     for name in (
         *("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM"),
         *("ENOENT", "ENOTDIR", "EISDIR", "ENAMETOOLONG"),
     )
+    if hasattr(errno, name)
 }
 FILES = ("json", "csv", "replay")  # keys that name a file to write
 OWN_FILE = "scenario=path/to/own.yaml takes a file of your own; scenario.KEY=VALUE sets any key of its schema."

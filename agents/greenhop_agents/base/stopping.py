@@ -15,7 +15,7 @@ from typing import NoReturn
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 TERMINATED = 143  # 128 + SIGTERM
 NOBODY_READS = 141  # 128 + SIGPIPE
-UNWRITTEN = 2  # as a user's error
+USER_ERROR = 2  # a mistake of the user, or a disk that cannot be used
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EIO)
 STOPS = (signal.SIGINT, signal.SIGTERM)
 
@@ -94,13 +94,17 @@ def quiet_end() -> Iterator[None]:
             if isinstance(end.__context__, BrokenPipeError):  # as Rich ends it
                 raise SystemExit(NOBODY_READS) from None
             raise
+        except BrokenPipeError:
+            _forget_output()
+            raise SystemExit(NOBODY_READS) from None
         except OSError as error:
-            if not isinstance(error, BrokenPipeError) and error.errno not in NO_ROOM:
+            if error.errno not in NO_ROOM:
                 raise
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # so that Python's own last flush is quiet too
-            if isinstance(error, BrokenPipeError):
-                raise SystemExit(NOBODY_READS) from None
+            _forget_output()
             sys.stderr.write(f"error: {error.strerror}: {error.filename or 'standard output'}\n")
-            raise SystemExit(UNWRITTEN) from None
+            raise SystemExit(USER_ERROR) from None
+
+
+def _forget_output() -> None:
+    """Let what was not printed yet go nowhere, so that Python's own last flush is quiet too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

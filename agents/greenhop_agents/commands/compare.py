@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from greenhop.errors import ConfigError
 from greenhop_agents.base.cli import write_json
 
 if TYPE_CHECKING:
@@ -23,16 +22,12 @@ def main(config: DictConfig) -> None:
     import torch
     from rich.console import Console
 
-    from greenhop import ENV_IDS
     from greenhop_agents.base.hardware import hardware
     from greenhop_agents.base.overrides import own_hydra
     from greenhop_agents.studies.peers import compare
+    from greenhop_agents.studies.turns import check_asked
 
-    unknown = [env_id for env_id in config.ids if env_id not in ENV_IDS]
-    if unknown:
-        raise ConfigError(f"ids holds {', '.join(unknown)}; allowed: {', '.join(ENV_IDS)}")
-    if not config.batches or min(config.batches) < 1:
-        raise ConfigError(f"batches = {list(config.batches)}; allowed: whole numbers from 1")
+    check_asked(config.ids, config.batches)
     torch.set_num_threads(1)
     with own_hydra():
         found, absent = compare(config.ids, config.batches, config.seconds, config.repetitions)

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from greenhop_agents import commands
-from greenhop_agents.base.stopping import quiet_end
+from greenhop_agents.base.stopping import USER_ERROR, quiet_end
 
 SPELT = {"import_data": "import", "replay_jobs": "jobs"}
 PLAIN = {"completion", "inventory", "main"}  # modules of the room that are no command with settings
@@ -87,7 +87,6 @@ def module_of(asked: str) -> str:
         return asked
     if asked not in known:
         from greenhop.errors import nearest
-        from greenhop_agents.base.cli import USER_ERROR
 
         hint = nearest(asked, known)
         print(f"error: unknown command {asked!r}; allowed: {', '.join(known)}, list, completion{hint}", file=sys.stderr)

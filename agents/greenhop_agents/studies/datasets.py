@@ -175,9 +175,9 @@ def write_dataset(config: CollectConfig, recorded: Sequence[Recorded], scores: t
         ConfigError: Minari is not installed, the name is none of its own, or a dataset of that name exists.
     """
     minari, buffer_class = _minari()
-    env = HubEnv(config.scenario_name, config.split, overrides=config.overrides, reward="bill")
     given: dict[str, Any] = {"scenario": config.scenario_name, "split": config.split, "reward": "bill"}
     given["overrides"] = list(config.overrides)
+    env = HubEnv(**given)
     spec = EnvSpec("Greenhop-v1", entry_point="greenhop.gym.env:HubEnv", kwargs=given, disable_env_checker=True)
     priced = env.sim.params.prices_end
     buffers = [

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from statistics import median
 from time import perf_counter, process_time
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from greenhop.episode.simulator import build_simulator
 from greenhop.gym.tensor_env import TensorVectorEnv
 from greenhop_agents.learners.sb3 import HubVecEnv
 from greenhop_agents.learners.sb3.by_id import env_of_ppo, vec_env
+from greenhop_agents.studies.turns import Stepping, in_turn
 
 SHAPE = (0,)
 MOST_PROCESSES = 8  # of AsyncVectorEnv, which has one an environment
@@ -42,28 +42,6 @@ class Way:
     num_envs: int
     make: Callable[[], Any]
     clock: Callable[[], float] = process_time
-
-
-@dataclass
-class Stepping:
-    """What steps, and how fast it was so far."""
-
-    step: Callable[[], object]
-    per_call: int  # environment steps of a call
-    clock: Callable[[], float] = process_time
-    rates: list[float] = field(default_factory=list)
-
-
-def in_turn(running: Sequence[Stepping], seconds: float, repetitions: int) -> list[float]:
-    """Environment steps a second of each, all in turn for about `seconds`, `repetitions` times: medians."""
-    for _ in range(repetitions):
-        for r in running:
-            count, start = 0, r.clock()
-            while r.clock() - start < seconds:
-                r.step()
-                count += r.per_call
-            r.rates.append(count / (r.clock() - start))
-    return [median(r.rates) for r in running]
 
 
 class _Running(NamedTuple):

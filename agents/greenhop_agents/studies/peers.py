@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from greenhop_agents.studies.make_ways import Stepping, in_turn
+from greenhop_agents.studies.turns import Stepping, in_turn
 
 SCAN = 32  # steps of a JAX environment in one call, so that calls cost little
 
